@@ -1,0 +1,292 @@
+// The parsed form of a rule set: what iptables-restore would load, with the place of every rule kept.
+//
+// A rule is a header test (struct ipt_ip in the kernel: addresses, interfaces, protocol, fragment) followed by
+// match modules in the order written, then a target. Evaluation order is that order: see ipt_do_table() in
+// net/ipv4/netfilter/ip_tables.c.
+
+export type TableName = "raw" | "mangle" | "nat" | "filter" | "security";
+
+export type Hook = "PREROUTING" | "INPUT" | "FORWARD" | "OUTPUT" | "POSTROUTING";
+
+/** Tables in the order the kernel visits them in a hook (nat of INPUT excepted: it comes last). */
+export const TABLES: readonly TableName[] = ["raw", "mangle", "nat", "filter", "security"];
+
+/** The built-in chains of each table. */
+export const BUILTIN_CHAINS: Readonly<Record<TableName, readonly Hook[]>> = {
+  raw: ["PREROUTING", "OUTPUT"],
+  mangle: ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"],
+  nat: ["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"],
+  filter: ["INPUT", "FORWARD", "OUTPUT"],
+  security: ["INPUT", "FORWARD", "OUTPUT"],
+};
+
+/** Where something stands in a rule file. Lines and columns count from 1. */
+export interface Position {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+export interface Ruleset {
+  /** Each table at most once, in the order of the input. */
+  readonly tables: readonly Table[];
+  /** What the user should be told: leniences used, sections of other commands left out. */
+  readonly notes: readonly string[];
+}
+
+export interface Table {
+  readonly name: TableName;
+  /** Built-in chains first, in the kernel's order and all of them, then user chains in the order of definition. */
+  readonly chains: readonly Chain[];
+  readonly position: Position;
+}
+
+export interface Counters {
+  readonly packets: bigint;
+  readonly bytes: bigint;
+}
+
+export interface Chain {
+  readonly name: string;
+  /** null for a user chain. */
+  readonly policy: "ACCEPT" | "DROP" | null;
+  /** null where the input gives none. */
+  readonly counters: Counters | null;
+  readonly rules: readonly Rule[];
+}
+
+export interface Rule {
+  readonly header: Header;
+  readonly matches: readonly Match[];
+  /** null: the rule counts packets and goes on. */
+  readonly target: Target | null;
+  readonly counters: Counters | null;
+  readonly position: Position;
+  /** The line as written. */
+  readonly text: string;
+}
+
+export interface Header {
+  readonly src: AddressTest | null;
+  readonly dst: AddressTest | null;
+  readonly inIface: InterfaceTest | null;
+  readonly outIface: InterfaceTest | null;
+  /** null: any protocol (`-p all` parses to null). */
+  readonly proto: { readonly proto: number; readonly negated: boolean } | null;
+  /** `-f`: second and later fragments. */
+  readonly fragment: { readonly negated: boolean } | null;
+}
+
+export interface AddressTest {
+  /** Host byte order; already masked. */
+  readonly address: number;
+  /** Need not be contiguous. */
+  readonly mask: number;
+  readonly negated: boolean;
+}
+
+export interface InterfaceTest {
+  /** Without the `+`; may be empty for `+` alone. */
+  readonly name: string;
+  /** Written with a trailing `+`: every name that begins with `name`. */
+  readonly wildcard: boolean;
+  readonly negated: boolean;
+}
+
+/** Both ends belong to the range. */
+export interface Range {
+  readonly lo: number;
+  readonly hi: number;
+}
+
+export interface NegatableRange extends Range {
+  readonly negated: boolean;
+}
+
+export const CT_STATES = ["INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED", "SNAT", "DNAT"] as const;
+export type CtStateName = (typeof CT_STATES)[number];
+
+/** In the order in which iptables prints them (RTN_ types of the kernel). */
+export const ADDRESS_TYPES = [
+  "UNSPEC",
+  "UNICAST",
+  "LOCAL",
+  "BROADCAST",
+  "ANYCAST",
+  "MULTICAST",
+  "BLACKHOLE",
+  "UNREACHABLE",
+  "PROHIBIT",
+  "THROW",
+  "NAT",
+  "XRESOLVE",
+] as const;
+export type AddressType = (typeof ADDRESS_TYPES)[number];
+
+/** One `-m` module with its options. A module named twice in a rule stands here twice: both must hold. */
+export type Match =
+  | TcpMatch
+  | UdpMatch
+  | IcmpMatch
+  | ConntrackMatch
+  | StateMatch
+  | AddrtypeMatch
+  | MarkMatch
+  | MultiportMatch
+  | CommentMatch
+  | IprangeMatch
+  | LimitMatch
+  | StatisticMatch;
+
+export interface TcpMatch {
+  readonly kind: "tcp";
+  /** null: not asked (0:65535 without `!` counts as asked only when printed by iptables-save). */
+  readonly sport: NegatableRange | null;
+  readonly dport: NegatableRange | null;
+  /** Bits as in the header: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32. Holds if (flags & mask) == comp. */
+  readonly flags: { readonly mask: number; readonly comp: number; readonly negated: boolean } | null;
+}
+
+export interface UdpMatch {
+  readonly kind: "udp";
+  readonly sport: NegatableRange | null;
+  readonly dport: NegatableRange | null;
+}
+
+export interface IcmpMatch {
+  readonly kind: "icmp";
+  /** 255: any type and code, as in the kernel. */
+  readonly type: number;
+  readonly code: Range;
+  readonly negated: boolean;
+}
+
+export interface ConntrackMatch {
+  readonly kind: "conntrack";
+  /** Holds if any of them holds. */
+  readonly states: readonly CtStateName[];
+  readonly negated: boolean;
+}
+
+/** The old name of `conntrack --ctstate`. */
+export interface StateMatch {
+  readonly kind: "state";
+  readonly states: readonly CtStateName[];
+  readonly negated: boolean;
+}
+
+export interface AddrtypeMatch {
+  readonly kind: "addrtype";
+  readonly srcTypes: { readonly types: readonly AddressType[]; readonly negated: boolean } | null;
+  readonly dstTypes: { readonly types: readonly AddressType[]; readonly negated: boolean } | null;
+  readonly limitIface: "in" | "out" | null;
+}
+
+export interface MarkMatch {
+  readonly kind: "mark";
+  /** Holds if (mark & mask) == value. */
+  readonly value: number;
+  readonly mask: number;
+  readonly negated: boolean;
+}
+
+export interface MultiportMatch {
+  readonly kind: "multiport";
+  /** `ports`: the source or the destination port is in the list. */
+  readonly which: "sports" | "dports" | "ports";
+  /** In the order written; may overlap. */
+  readonly ports: readonly Range[];
+  readonly negated: boolean;
+}
+
+export interface CommentMatch {
+  readonly kind: "comment";
+  readonly comment: string;
+}
+
+export interface IprangeMatch {
+  readonly kind: "iprange";
+  readonly src: NegatableRange | null;
+  readonly dst: NegatableRange | null;
+}
+
+export interface LimitMatch {
+  readonly kind: "limit";
+  /** Time between two tokens in units of 1/10,000 s, as iptables rounds it (XT_LIMIT_SCALE 10000). */
+  readonly average: number;
+  readonly burst: number;
+}
+
+export type StatisticMatch =
+  | {
+      readonly kind: "statistic";
+      readonly mode: "random";
+      /** Holds with probability `probability` / 2^31; rounded as iptables does. */
+      readonly probability: number;
+      readonly negated: boolean;
+    }
+  | {
+      readonly kind: "statistic";
+      readonly mode: "nth";
+      /** Of every `every` evaluations the one with index `packet`, from 0, holds. */
+      readonly every: number;
+      readonly packet: number;
+      readonly negated: boolean;
+    };
+
+export const REJECT_KINDS = [
+  "icmp-net-unreachable",
+  "icmp-host-unreachable",
+  "icmp-proto-unreachable",
+  "icmp-port-unreachable",
+  "icmp-net-prohibited",
+  "icmp-host-prohibited",
+  "icmp-admin-prohibited",
+  "tcp-reset",
+] as const;
+export type RejectKind = (typeof REJECT_KINDS)[number];
+
+export type Target =
+  | { readonly kind: "ACCEPT" }
+  | { readonly kind: "DROP" }
+  | { readonly kind: "RETURN" }
+  | { readonly kind: "jump"; readonly chain: string }
+  | { readonly kind: "goto"; readonly chain: string }
+  | { readonly kind: "REJECT"; readonly with: RejectKind }
+  | LogTarget
+  | MarkTarget
+  | { readonly kind: "DNAT"; readonly range: NatRange }
+  | { readonly kind: "SNAT"; readonly range: NatRange }
+  | { readonly kind: "MASQUERADE"; readonly range: NatRange }
+  | { readonly kind: "REDIRECT"; readonly range: NatRange };
+
+export interface LogTarget {
+  readonly kind: "LOG";
+  /** syslog level, 0 to 7; 4 (warning) is the default. */
+  readonly level: number;
+  readonly prefix: string;
+  readonly tcpSequence: boolean;
+  readonly tcpOptions: boolean;
+  readonly ipOptions: boolean;
+  readonly uid: boolean;
+  readonly macdecode: boolean;
+}
+
+/** mark = (mark & ~mask) ^ value: the form to which iptables reduces all five options. */
+export interface MarkTarget {
+  readonly kind: "MARK";
+  readonly value: number;
+  readonly mask: number;
+}
+
+/** struct nf_nat_range2. */
+export interface NatRange {
+  /** null: the address stays (DNAT to a port alone) or is chosen by the kernel (MASQUERADE, REDIRECT). */
+  readonly addresses: Range | null;
+  readonly ports: Range | null;
+  /** DNAT `A:5000-5010/3000`: the port of the packet that maps to `ports.lo`; null without a shift. */
+  readonly basePort: number | null;
+  readonly random: boolean;
+  readonly randomFully: boolean;
+  readonly persistent: boolean;
+}
