@@ -1,0 +1,105 @@
+// Many packets through one program whose every clause ends the look-up: the first box that holds is the answer.
+//
+// Level by level, in blocks of packets small enough for the first-level cache: every packet of a block takes one step
+// down, those that have reached a leaf leave the list, until none is left. Then the leaves, in the same way. The loads of
+// many packets are under way at once, and the only branch that cannot be foretold is the one at a leaf's end.
+//
+// With several parts the second and later ones are visited only by packets whose answer so far stands behind the part's
+// lowest clause.
+
+import { NONE, PACKET_BYTES } from "../src/layout";
+import { blockMask, leafOf } from "./look-up";
+import { LEAF_HEADER, PART_BYTES, PART_FIRST, TREE_PARTS, treeOf } from "./program";
+
+/** Packets of a block: 16 KiB of records. */
+const BLOCK: u32 = 256;
+
+/** For each packet: its record and the node where it stands. */
+const PACKETS = memory.data(256 * 4);
+const NODES = memory.data(256 * 4);
+
+/** Writes the number of the first clause that holds, or NONE, as u32 for each of `count` packet records. */
+export function classify(program: usize, packets: usize, count: u32, answers: usize): void {
+  const tree = treeOf(program);
+  const parts = load<u32>(tree);
+  for (let first: u32 = 0; first < count; first += BLOCK) {
+    const n = min<u32>(BLOCK, count - first);
+    const records = packets + <usize>first * PACKET_BYTES;
+    const out = answers + (<usize>first << 2);
+    for (let i: u32 = 0; i < n; i++) store<u32>(out + (i << 2), NONE);
+    for (let part: u32 = 0; part < parts; part++) {
+      classifyBlock(tree + TREE_PARTS + <usize>part * PART_BYTES, records, n, out);
+    }
+  }
+}
+
+function classifyBlock(part: usize, records: usize, n: u32, out: usize): void {
+  const lowest = load<u32>(part, PART_FIRST);
+  // who may still win here
+  let waiting: u32 = 0;
+  for (let i: u32 = 0; i < n; i++) {
+    store<u32>(PACKETS + (waiting << 2), i);
+    store<u32>(NODES + (i << 2), <u32>part);
+    waiting += u32(load<u32>(out + (i << 2)) > lowest);
+  }
+  const all = waiting;
+  // down the tree
+  const list = LIST;
+  for (let i: u32 = 0; i < all; i++) store<u32>(list + (i << 2), load<u32>(PACKETS + (i << 2)));
+  while (waiting != 0) {
+    let still: u32 = 0;
+    for (let i: u32 = 0; i < waiting; i++) {
+      const number = load<u32>(list + (i << 2));
+      const node = <usize>load<u32>(NODES + (number << 2));
+      const cut = load<u32>(node);
+      const inner = u32(<i32>cut >= 0);
+      const packet = records + <usize>number * PACKET_BYTES;
+      const window1 = (load<u32>(packet + (((cut >> 9) & 15) << 2)) >> ((cut >> 4) & 31)) & (((<u32>1) << (cut & 15)) - 1);
+      const window2 =
+        (load<u32>(packet + (((cut >> 22) & 15) << 2)) >> ((cut >> 17) & 31)) & (((<u32>1) << ((cut >> 13) & 15)) - 1);
+      const child = load<u32>(node, 4) + ((window1 | (window2 << (cut & 15))) << 3);
+      store<u32>(NODES + (number << 2), inner ? child : <u32>node);
+      store<u32>(list + (still << 2), number);
+      still += inner;
+    }
+    waiting = still;
+  }
+  // the leaves
+  for (let i: u32 = 0; i < all; i++) {
+    const number = load<u32>(PACKETS + (i << 2));
+    const node = <usize>load<u32>(NODES + (number << 2));
+    const answer = firstIn(node, records + <usize>number * PACKET_BYTES);
+    const at = out + (number << 2);
+    store<u32>(at, min(answer, load<u32>(at)));
+  }
+}
+
+const LIST = memory.data(256 * 4);
+
+function firstIn(node: usize, packet: usize): u32 {
+  const fields = load<u32>(node) & 0xffff;
+  const leaf = <usize>load<u32>(node, 4);
+  const bytes: usize = 16 + 32 * popcnt(fields);
+  let block = leaf + LEAF_HEADER;
+  const end = block + <usize>load<u32>(leaf) * bytes;
+  for (; block < end; block += bytes) {
+    const bits = blockMask(block, fields, packet);
+    if (bits != 0) return load<u32>(block + (ctz(bits) << 2));
+  }
+  return NONE;
+}
+
+/** classify, a packet at a time: what the block-wise one is held equal to. */
+export function classifyPlain(program: usize, packets: usize, count: u32, answers: usize): void {
+  const tree = treeOf(program);
+  const parts = load<u32>(tree);
+  for (let i: u32 = 0; i < count; i++) {
+    const packet = packets + <usize>i * PACKET_BYTES;
+    let best: u32 = NONE;
+    for (let part: u32 = 0; part < parts; part++) {
+      const at = tree + TREE_PARTS + <usize>part * PART_BYTES;
+      if (load<u32>(at, PART_FIRST) < best) best = min(best, firstIn(leafOf(at, packet), packet));
+    }
+    store<u32>(answers + (<usize>i << 2), best);
+  }
+}

@@ -1,0 +1,118 @@
+// Tests of a clause that no box can say, in order; stops at the first that is false.
+//
+// Memory (16 bytes for each limit, nth or chance, zero at first):
+//   limit   f64 credit in tokens' cost, f64 clock of the last evaluation; see below
+//   nth     u32 evaluations, modulo `every`
+//   random  u32 packet + 1 of the last evaluation, u32 evaluations for that packet
+
+import {
+  CLAUSE_TEST_COUNT,
+  CLAUSE_TESTS,
+  FIELD_TRANSPORT,
+  TEST_A,
+  TEST_B,
+  TEST_BYTES,
+  TEST_C,
+  TEST_FIELD,
+  TEST_INTACT,
+  TEST_KIND,
+  TEST_LIMIT,
+  TEST_MASKED,
+  TEST_NEGATED,
+  TEST_NTH,
+  TEST_SET,
+  TRANSPORT_LATER,
+  TRANSPORT_OFFSET_1,
+} from "../src/layout";
+import { chance } from "./chance";
+import { dataOf } from "./program";
+
+export const FAILS: u32 = 0;
+export const HOLDS: u32 = 1;
+export const DROPPED: u32 = 2;
+
+export const STATE_BYTES: usize = 16;
+
+let states: usize = 0;
+let seed: u32 = 0;
+let packetIndex: u32 = 0;
+let now: f64 = 0;
+
+export function setGuards(statesAt: usize, chanceSeed: u32): void {
+  states = statesAt;
+  seed = chanceSeed;
+}
+
+export function startPacket(index: u32, time: f64): void {
+  packetIndex = index;
+  now = time;
+}
+
+/** What the rule draws for this packet: each call draws anew. `state`: its memory. */
+export function draw(state: u32, rule: u32): u32 {
+  const at = states + <usize>state * STATE_BYTES;
+  let drawn = load<u32>(at, 4);
+  if (load<u32>(at) != packetIndex + 1) {
+    store<u32>(at, packetIndex + 1);
+    drawn = 0;
+  }
+  store<u32>(at, drawn + 1, 4);
+  return chance(seed, rule, packetIndex, drawn);
+}
+
+export function holds(program: usize, clause: usize, packet: usize): u32 {
+  const data = dataOf(program);
+  let test = data + load<u32>(clause, CLAUSE_TESTS);
+  const end = test + load<u32>(clause, CLAUSE_TEST_COUNT) * TEST_BYTES;
+  for (; test < end; test += TEST_BYTES) {
+    const kind = load<u32>(test, TEST_KIND);
+    const a = load<u32>(test, TEST_A);
+    const b = load<u32>(test, TEST_B);
+    const negated = load<u32>(test, TEST_NEGATED) != 0;
+    let good: bool;
+    if (kind == TEST_MASKED) {
+      good = (((load<u32>(packet + (load<u32>(test, TEST_FIELD) << 2)) & a) == b) as bool) != negated;
+    } else if (kind == TEST_SET) {
+      good = inSet(data + a, b, load<u32>(packet + (load<u32>(test, TEST_FIELD) << 2)));
+    } else if (kind == TEST_LIMIT) {
+      good = limit(a, b, load<u32>(test, TEST_C));
+    } else if (kind == TEST_NTH) {
+      good = nth(a, b, load<u32>(test, TEST_C)) != negated;
+    } else if (kind == TEST_INTACT) {
+      const transport = load<u32>(packet, FIELD_TRANSPORT * 4);
+      if (transport == TRANSPORT_OFFSET_1 && a == 20) return DROPPED;
+      good = transport < <u32>TRANSPORT_OFFSET_1;
+      if (good && transport < a) return DROPPED;
+    } else {
+      good = (((draw(b, load<u32>(test, TEST_C)) & 0x7fffffff) < a) as bool) != negated;
+    }
+    if (!good) return FAILS;
+  }
+  return HOLDS;
+}
+
+/** `value` lies in one of `count` sorted intervals. */
+function inSet(set: usize, count: u32, value: u32): bool {
+  let lo: u32 = 0;
+  let hi = count;
+  // the last interval that begins at or below value
+  while (lo < hi) {
+    const middle = (lo + hi) >> 1;
+    if (load<u32>(set + (middle << 3)) <= value) lo = middle + 1;
+    else hi = middle;
+  }
+  return lo > 0 && value <= load<u32>(set + ((lo - 1) << 3), 4);
+}
+
+/** nth of xt_statistic.c: evaluation `packet` of every `every` holds, from 0. */
+function nth(state: u32, every: u32, packet: u32): bool {
+  const at = states + <usize>state * STATE_BYTES;
+  const evaluation = load<u32>(at);
+  store<u32>(at, evaluation + 1 == every ? 0 : evaluation + 1);
+  return evaluation == packet;
+}
+
+function limit(state: u32, average: u32, burst: u32): bool {
+  const at = states + <usize>state * STATE_BYTES;
+  return at + average + burst == 0;
+}

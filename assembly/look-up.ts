@@ -1,0 +1,208 @@
+// One packet through one program: clauses in order, until an action ends the look-up.
+//
+// The way down the tree is walked once for each part; then the leaves are scanned. An action that goes on, or a skip,
+// resumes the scan where it stands with a new least clause: the packet's place in the tree cannot have changed, since the
+// tree does not cut on fields that actions change. A clause acts once, however many of its boxes hold.
+
+import {
+  ACTION_BACK,
+  ACTION_CALL,
+  ACTION_ENDS,
+  ACTION_GO_ON,
+  ACTION_MARK,
+  ACTION_SKIP,
+  CLAUSE_ACTION,
+  CLAUSE_ARG,
+  CLAUSE_ARG2,
+  CLAUSE_BYTES,
+  CLAUSE_COUNTS,
+  CLAUSE_FLAGS,
+  CLAUSE_RULE,
+  CLAUSE_TEST_COUNT,
+  FIELD_LENGTH,
+  FIELD_MARK,
+  NONE,
+  PROGRAM_SUBS,
+} from "../src/layout";
+import { DROPPED, holds, HOLDS, startPacket } from "./guard";
+import { clausesOf, LEAF_HEADER, PART_BYTES, TREE_PARTS, treeOf } from "./program";
+
+/** For each rule and policy u64 packets, u64 bytes. */
+let counters: usize = 0;
+/** Rule numbers that count are written here while `tracing`. */
+let traceStart: usize = 0;
+let traceEnd: usize = 0;
+let traceTop: usize = 0;
+let tracing = false;
+
+/** Return stack of CALL: program, clause. One frame for each level of nesting, which the number of programs bounds. */
+let stack: usize = 0;
+
+export function setLookUp(countersAt: usize, stackAt: usize): void {
+  counters = countersAt;
+  stack = stackAt;
+}
+
+/** From here on traces are written to `bytes` bytes at `at`; 0: not any more. */
+export function setTrace(at: usize, bytes: usize): void {
+  traceStart = traceTop = at;
+  traceEnd = at + bytes;
+  tracing = at != 0;
+}
+
+/** Rule numbers written since setTrace. */
+export function traceCount(): u32 {
+  return <u32>((traceTop - traceStart) >> 2);
+}
+
+export function beginPacket(index: u32, time: f64): void {
+  startPacket(index, time);
+}
+
+export function count(rule: u32, length: u32): void {
+  const at = counters + (<usize>rule << 4);
+  store<u64>(at, load<u64>(at) + 1);
+  store<u64>(at, load<u64>(at, 8) + <u64>length, 8);
+  if (tracing && traceTop < traceEnd) {
+    store<u32>(traceTop, rule);
+    traceTop += 4;
+  }
+}
+
+/** The root of a part, followed to its leaf. */
+export function leafOf(node: usize, packet: usize): usize {
+  let cut = load<u32>(node);
+  while (<i32>cut >= 0) {
+    const window1 = (load<u32>(packet + (((cut >> 9) & 15) << 2)) >> ((cut >> 4) & 31)) & (((<u32>1) << (cut & 15)) - 1);
+    const bits2 = (cut >> 13) & 15;
+    const window2 = (load<u32>(packet + (((cut >> 22) & 15) << 2)) >> ((cut >> 17) & 31)) & (((<u32>1) << bits2) - 1);
+    node = load<u32>(node, 4) + ((window1 | (window2 << (cut & 15))) << 3);
+    cut = load<u32>(node);
+  }
+  return node;
+}
+
+/** Bit for each of the block's four boxes: it holds. */
+export function blockMask(block: usize, fields: u32, packet: usize): u32 {
+  let good = i32x4.splat(-1);
+  let at = block + 16;
+  while (fields != 0) {
+    const value = v128.load32_splat(packet + (ctz(fields) << 2));
+    good = v128.and(good, i32x4.le_u(i32x4.sub(value, v128.load(at)), v128.load(at, 16)));
+    fields &= fields - 1;
+    at += 32;
+  }
+  return <u32>i32x4.bitmask(good);
+}
+
+// Where the scan of each part stands (4 parts at the most): next block, its end, fields, clause of the next box that
+// holds, bits of the block not yet looked at.
+const PART_BLOCK = memory.data(16);
+const PART_END = memory.data(16);
+const PART_FIELDS = memory.data(16);
+const PART_HIT = memory.data(16);
+const PART_BITS = memory.data(16);
+
+/** Moves the part's scan on to the first box that holds, of clause `from` or later. */
+function seek(part: usize, packet: usize, from: u32): void {
+  let block = <usize>load<u32>(PART_BLOCK + part);
+  const end = <usize>load<u32>(PART_END + part);
+  const fields = load<u32>(PART_FIELDS + part);
+  let bits = load<u32>(PART_BITS + part);
+  const bytes: usize = 16 + 32 * popcnt(fields);
+  for (;;) {
+    while (bits != 0) {
+      const clause = load<u32>(block + (ctz(bits) << 2));
+      if (clause >= from) {
+        // NONE, which fills the last block up, is the end too
+        store<u32>(PART_HIT + part, clause);
+        store<u32>(PART_BITS + part, bits);
+        store<u32>(PART_BLOCK + part, <u32>block);
+        return;
+      }
+      bits &= bits - 1;
+    }
+    block += bytes;
+    if (block >= end) break;
+    bits = blockMask(block, fields, packet);
+  }
+  store<u32>(PART_HIT + part, NONE);
+  store<u32>(PART_BITS + part, 0);
+  store<u32>(PART_BLOCK + part, <u32>block);
+}
+
+/** The clause that ended the look-up; 0: the packet was dropped by a match (a transport header cut short). */
+export function run(main: usize, packet: usize): usize {
+  let program = main;
+  let from: u32 = 0;
+  let depth: usize = 0;
+  do {
+    // down the tree, once for each part
+    const tree = treeOf(program);
+    const clauses = clausesOf(program);
+    const parts = <usize>load<u32>(tree) << 2;
+    for (let part: usize = 0; part < parts; part += 4) {
+      const node = leafOf(tree + TREE_PARTS + (part >> 2) * PART_BYTES, packet);
+      const fields = load<u32>(node) & 0xffff;
+      const leaf = <usize>load<u32>(node, 4);
+      const bytes: usize = 16 + 32 * popcnt(fields);
+      const block = leaf + LEAF_HEADER;
+      store<u32>(PART_FIELDS + part, fields);
+      store<u32>(PART_END + part, <u32>(block + <usize>load<u32>(leaf) * bytes));
+      store<u32>(PART_BLOCK + part, <u32>(block - bytes));
+      store<u32>(PART_BITS + part, 0);
+      seek(part, packet, from);
+    }
+    let next: usize = 0;
+    // clause by clause
+    for (;;) {
+      let part: usize = 0;
+      let index = load<u32>(PART_HIT);
+      for (let other: usize = 4; other < parts; other += 4) {
+        const hit = load<u32>(PART_HIT + other);
+        if (hit < index) {
+          index = hit;
+          part = other;
+        }
+      }
+      const clause = clauses + <usize>index * CLAUSE_BYTES;
+      from = index + 1;
+      let held: u32 = HOLDS;
+      if (load<u32>(clause, CLAUSE_TEST_COUNT) != 0) held = holds(program, clause, packet);
+      if (held == HOLDS) {
+        if ((load<u32>(clause, CLAUSE_FLAGS) & CLAUSE_COUNTS) != 0) {
+          count(load<u32>(clause, CLAUSE_RULE), load<u32>(packet, FIELD_LENGTH * 4));
+        }
+        const action = load<u32>(clause, CLAUSE_ACTION);
+        if (action >= <u32>ACTION_ENDS) return clause;
+        if (action == ACTION_SKIP) {
+          from = load<u32>(clause, CLAUSE_ARG);
+        } else if (action == ACTION_MARK) {
+          const mark = load<u32>(packet, FIELD_MARK * 4);
+          const mask = load<u32>(clause, CLAUSE_ARG2);
+          store<u32>(packet, (mark & ~mask) ^ load<u32>(clause, CLAUSE_ARG), FIELD_MARK * 4);
+        } else if (action == ACTION_CALL) {
+          store<u32>(stack + (depth << 3), <u32>program);
+          store<u32>(stack + (depth << 3), from, 4);
+          depth++;
+          next = <usize>load<u32>(<usize>load<u32>(program, PROGRAM_SUBS) + (load<u32>(clause, CLAUSE_ARG) << 2));
+          from = 0;
+          break;
+        } else if (action == ACTION_BACK) {
+          depth--;
+          next = <usize>load<u32>(stack + (depth << 3));
+          from = load<u32>(stack + (depth << 3), 4);
+          break;
+        }
+      } else if (held == DROPPED) {
+        return 0;
+      }
+      // on: parts that stand before `from` seek again
+      for (let other: usize = 0; other < parts; other += 4) {
+        if (load<u32>(PART_HIT + other) < from) seek(other, packet, from);
+      }
+    }
+    program = next;
+  } while (program != 0);
+  return 0;
+}

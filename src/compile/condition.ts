@@ -1,0 +1,338 @@
+// A rule's header and matches -> stages, each a union of boxes and a list of tests.
+//
+// A rule's matches run left to right and stop at the first that is false. For matches that only look this order does
+// not matter, and they become boxes (or pure tests, where no box can say it). A match that remembers (limit, statistic)
+// or that drops the packet (a transport match on a header cut short) must be evaluated exactly when it is reached: it
+// closes a stage, and what stands behind it opens the next one. Nearly all rules have one stage.
+
+import {
+  CT_DNAT_BIT,
+  CT_ESTABLISHED,
+  CT_INVALID,
+  CT_NEW,
+  CT_RELATED,
+  CT_SNAT_BIT,
+  CT_UNTRACKED,
+  FIELD_COUNT,
+  FIELD_CT_STATE,
+  FIELD_DPORT,
+  FIELD_DST,
+  FIELD_ICMP,
+  FIELD_IN_IFACE,
+  FIELD_MARK,
+  FIELD_OUT_IFACE,
+  FIELD_PROTO,
+  FIELD_SPORT,
+  FIELD_SRC,
+  FIELD_TCP_FLAGS,
+  FIELD_TRANSPORT,
+  TEST_INTACT,
+  TEST_LIMIT,
+  TEST_MASKED,
+  TEST_NTH,
+  TEST_RANDOM,
+  TEST_SET,
+  TRANSPORT_LATER,
+  TRANSPORT_OFFSET_1,
+} from "../layout.ts";
+import { RuleError } from "../rules/error.ts";
+import type { AddressTest, AddressType, CtStateName, Match, NegatableRange, Rule } from "../rules/ruleset.ts";
+import type { InterfaceTable } from "./interfaces.ts";
+import { ALL, complement, EMPTY, intersect, isAll, unionOf } from "./intervals.ts";
+import type { Intervals } from "./intervals.ts";
+import { remembers, WHOLE } from "./program.ts";
+import type { Box, Test } from "./program.ts";
+
+export interface Stage {
+  /** Union; empty: never holds. */
+  readonly boxes: readonly Box[];
+  readonly tests: readonly Test[];
+}
+
+/** What lowering a rule needs to know beside the rule. */
+export interface ConditionContext {
+  readonly interfaces: InterfaceTable;
+  /** Bits of fields that actions of this chain's program change. */
+  readonly volatileFields: number;
+  /** Lower for packets that are later fragments or cut short (FACT_ODD). */
+  readonly odd: boolean;
+  /** The addresses of these types, all of them or as one interface sees them; null without a host. */
+  readonly addressesOf: ((types: readonly AddressType[], iface: number | null) => Intervals) | null;
+  /** Number of the memory that belongs to match `match` of the rule, or to what the rule draws (DRAWS). */
+  stateOf(rule: Rule, match: number): number;
+}
+
+/** In the place of a match: the rule's own memory of how often it has drawn for a packet. */
+export const DRAWS = -1;
+
+/** More boxes than these for one rule, and its largest sets become tests. */
+const MOST_BOXES = 16;
+
+const PORT_MAX = 0xffff;
+const TCP_HEADER_BYTES = 20;
+const UDP_HEADER_BYTES = 8;
+const ICMP_HEADER_BYTES = 8;
+const PORTS_BYTES = 4;
+
+/** A union of products of interval sets; an absent set is ALL. */
+type Product = readonly (Intervals | undefined)[];
+
+/** Throws a RuleError for what needs a host where there is none. */
+export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionContext): readonly Stage[] {
+  const stages: Stage[] = [];
+  let products: Product[] = [[]];
+  let tests: Test[] = [];
+
+  const both = (field: number, set: Intervals): void => {
+    if (isAll(set)) return;
+    products = products.map((product) => restricted(product, field, set));
+  };
+  const either = (alternatives: readonly (readonly [number, Intervals])[][]): void => {
+    products = products.flatMap((product) =>
+      alternatives.map((alternative) =>
+        alternative.reduce<Product>((narrowed, [field, set]) => restricted(narrowed, field, set), product),
+      ),
+    );
+  };
+  const guard = (test: Test): void => {
+    tests.push(test);
+  };
+  const pure = (): void => {
+    // what only looks, behind something that remembers: a new stage
+    if (tests.length > 0 && remembers(tests[tests.length - 1]!)) {
+      stages.push(closed(products, tests));
+      products = [[]];
+      tests = [];
+    }
+  };
+  const intact = (bytes: number): void => {
+    if (context.odd) guard({ kind: TEST_INTACT, bytes });
+    pure();
+  };
+  const masked = (field: number, mask: number, value: number, negated: boolean): void => {
+    if (mask === 0) {
+      if ((value === 0) === negated) both(field, EMPTY);
+    } else {
+      tests.push({ kind: TEST_MASKED, field, mask, value, negated });
+    }
+  };
+  const maskedField = (field: number, mask: number, value: number, negated: boolean): void => {
+    const fixed = (context.volatileFields >>> field) & 1;
+    if (mask === 0xffffffff && !fixed) both(field, negatedIf([value, value], negated));
+    else masked(field, mask, value, negated);
+  };
+  const ports = (field: number, range: NegatableRange | null): void => {
+    if (range !== null) both(field, negatedIf([range.lo, range.hi], range.negated, PORT_MAX));
+  };
+  const address = (field: number, test: AddressTest | null): void => {
+    if (test === null) return;
+    const span = ~test.mask >>> 0;
+    if ((span & (span + 1)) === 0) both(field, negatedIf([test.address, (test.address | span) >>> 0], test.negated));
+    else masked(field, test.mask, test.address, test.negated);
+  };
+
+  const { header } = rule;
+  address(FIELD_SRC, header.src);
+  address(FIELD_DST, header.dst);
+  if (header.inIface !== null) both(FIELD_IN_IFACE, context.interfaces.numbersOf(header.inIface));
+  if (header.outIface !== null) both(FIELD_OUT_IFACE, context.interfaces.numbersOf(header.outIface));
+  if (header.proto !== null)
+    both(FIELD_PROTO, negatedIf([header.proto.proto, header.proto.proto], header.proto.negated, 255));
+  if (header.fragment !== null) {
+    const later: Intervals = context.odd ? [TRANSPORT_OFFSET_1, TRANSPORT_LATER] : EMPTY;
+    both(FIELD_TRANSPORT, header.fragment.negated ? complement(later) : later);
+  }
+
+  rule.matches.forEach((match, index) => {
+    if (match.kind === "comment") return;
+    const state = (): number => context.stateOf(rule, index);
+    switch (match.kind) {
+      case "tcp":
+        intact(TCP_HEADER_BYTES);
+        ports(FIELD_SPORT, match.sport);
+        ports(FIELD_DPORT, match.dport);
+        if (match.flags !== null) masked(FIELD_TCP_FLAGS, match.flags.mask, match.flags.comp, match.flags.negated);
+        return;
+      case "udp":
+        intact(UDP_HEADER_BYTES);
+        ports(FIELD_SPORT, match.sport);
+        ports(FIELD_DPORT, match.dport);
+        return;
+      case "icmp":
+        intact(ICMP_HEADER_BYTES);
+        both(FIELD_ICMP, icmpSet(match));
+        return;
+      case "multiport": {
+        intact(PORTS_BYTES);
+        const set = unionOf(match.ports.map((range) => [range.lo, range.hi] as const));
+        const others = complement(set, PORT_MAX);
+        if (match.which === "sports") both(FIELD_SPORT, match.negated ? others : set);
+        else if (match.which === "dports") both(FIELD_DPORT, match.negated ? others : set);
+        else if (match.negated)
+          either([
+            [
+              [FIELD_SPORT, others],
+              [FIELD_DPORT, others],
+            ],
+          ]);
+        else
+          either([
+            [[FIELD_SPORT, set]],
+            [
+              [FIELD_SPORT, others],
+              [FIELD_DPORT, set],
+            ],
+          ]);
+        return;
+      }
+      case "conntrack":
+      case "state":
+        pure();
+        both(FIELD_CT_STATE, stateSet(match.states, match.negated));
+        return;
+      case "mark":
+        pure();
+        maskedField(FIELD_MARK, match.mask, match.value, match.negated);
+        return;
+      case "iprange":
+        pure();
+        if (match.src !== null) both(FIELD_SRC, negatedIf([match.src.lo, match.src.hi], match.src.negated));
+        if (match.dst !== null) both(FIELD_DST, negatedIf([match.dst.lo, match.dst.hi], match.dst.negated));
+        return;
+      case "addrtype":
+        pure();
+        addrtype(match, rule, context, both, either);
+        return;
+      case "limit":
+        guard({ kind: TEST_LIMIT, state: state(), average: match.average, burst: match.burst });
+        return;
+      case "statistic":
+        if (match.mode === "nth") {
+          guard({ kind: TEST_NTH, state: state(), every: match.every, packet: match.packet, negated: match.negated });
+        } else {
+          guard({
+            kind: TEST_RANDOM,
+            rule: ruleNumber,
+            state: context.stateOf(rule, DRAWS),
+            probability: match.probability,
+            negated: match.negated,
+          });
+        }
+        return;
+    }
+  });
+
+  stages.push(closed(products, tests));
+  return stages;
+}
+
+function negatedIf(set: Intervals, negated: boolean, max?: number): Intervals {
+  return negated ? complement(set, max) : set;
+}
+
+function restricted(product: Product, field: number, set: Intervals): Product {
+  const out = product.slice();
+  out[field] = product[field] === undefined ? set : intersect(product[field], set);
+  return out;
+}
+
+function icmpSet(match: Extract<Match, { kind: "icmp" }>): Intervals {
+  const any = match.type === 255;
+  const set: Intervals = any ? [0, PORT_MAX] : [(match.type << 8) | match.code.lo, (match.type << 8) | match.code.hi];
+  return negatedIf(set, match.negated, PORT_MAX);
+}
+
+const CT_STATE_NUMBERS = {
+  INVALID: CT_INVALID,
+  NEW: CT_NEW,
+  ESTABLISHED: CT_ESTABLISHED,
+  RELATED: CT_RELATED,
+  UNTRACKED: CT_UNTRACKED,
+} as const;
+
+/** conntrack_mt() in net/netfilter/xt_conntrack.c: any of the named states and translations suffices. */
+function stateSet(states: readonly CtStateName[], negated: boolean): Intervals {
+  const words: [number, number][] = [];
+  for (let state = CT_INVALID; state <= CT_UNTRACKED; state++) {
+    for (let nat = 0; nat < 4; nat++) {
+      const holds = states.some((name) => {
+        if (name === "SNAT") return (nat & CT_SNAT_BIT) !== 0;
+        if (name === "DNAT") return (nat & CT_DNAT_BIT) !== 0;
+        return CT_STATE_NUMBERS[name] === state;
+      });
+      if (holds !== negated) words.push([state * 4 + nat, state * 4 + nat]);
+    }
+  }
+  return unionOf(words);
+}
+
+function addrtype(
+  match: Extract<Match, { kind: "addrtype" }>,
+  rule: Rule,
+  context: ConditionContext,
+  both: (field: number, set: Intervals) => void,
+  either: (alternatives: readonly (readonly [number, Intervals])[][]) => void,
+): void {
+  const { addressesOf } = context;
+  if (addressesOf === null) {
+    throw new RuleError("match addrtype asks for the host's own addresses: give a host", rule.position, rule.text);
+  }
+  const sides = [
+    [FIELD_SRC, match.srcTypes],
+    [FIELD_DST, match.dstTypes],
+  ] as const;
+  const seenBy = (iface: number | null): (readonly [number, Intervals])[] =>
+    sides.flatMap(([field, side]) =>
+      side === null ? [] : [[field, negatedIf(addressesOf(side.types, iface), side.negated)] as const],
+    );
+  if (match.limitIface === null) {
+    for (const [field, set] of seenBy(null)) both(field, set);
+  } else {
+    const field = match.limitIface === "in" ? FIELD_IN_IFACE : FIELD_OUT_IFACE;
+    either(context.interfaces.names.map((_, i) => [[field, [i + 1, i + 1]], ...seenBy(i + 1)]));
+  }
+}
+
+function closed(products: readonly Product[], tests: Test[]): Stage {
+  const boxes: Box[] = [];
+  const sets: Test[] = [];
+  const most = products.length === 1 ? MOST_BOXES : Number.POSITIVE_INFINITY;
+  for (const product of products) {
+    const small = product.slice();
+    let count = small.reduce((boxesSoFar, set) => boxesSoFar * (set === undefined ? 1 : set.length / 2), 1);
+    while (count > most) {
+      // the largest set becomes a test, its span stays in the box
+      const field = largestSet(small);
+      const set = small[field]!;
+      sets.push({ kind: TEST_SET, field, set });
+      small[field] = [set[0]!, set[set.length - 1]!];
+      count = (count * 2) / set.length;
+    }
+    expand(small, 0, WHOLE, boxes);
+  }
+  return { boxes, tests: [...sets, ...tests] };
+}
+
+function largestSet(product: Product): number {
+  let largest = 0;
+  for (let field = 1; field < FIELD_COUNT; field++) {
+    if ((product[field] ?? ALL).length > (product[largest] ?? ALL).length) largest = field;
+  }
+  return largest;
+}
+
+function expand(product: Product, from: number, box: Box, out: Box[]): void {
+  let field = from;
+  while (field < FIELD_COUNT && product[field] === undefined) field++;
+  if (field >= FIELD_COUNT) {
+    out.push(box);
+    return;
+  }
+  const set = product[field]!;
+  for (let i = 0; i < set.length; i += 2) {
+    const narrowed = box.slice();
+    narrowed[2 * field] = set[i]!;
+    narrowed[2 * field + 1] = set[i + 1]!;
+    expand(product, field + 1, narrowed, out);
+  }
+}

@@ -1,0 +1,213 @@
+// Program -> bytes, in the layout of layout.ts.
+
+import {
+  ACTION_DNAT,
+  ACTION_ENDS,
+  ACTION_MASQUERADE,
+  ACTION_REDIRECT,
+  ACTION_SNAT,
+  CLAUSE_ACTION,
+  CLAUSE_ARG,
+  CLAUSE_ARG2,
+  CLAUSE_BYTES,
+  CLAUSE_COUNTS,
+  CLAUSE_FLAGS,
+  CLAUSE_RULE,
+  CLAUSE_TEST_COUNT,
+  CLAUSE_TESTS,
+  FIELD_COUNT,
+  LAYOUT_VERSION,
+  NAT_ADDRESS_HI,
+  NAT_ADDRESS_LO,
+  NAT_BASE_PORT,
+  NAT_BYTES,
+  NAT_FLAGS,
+  NAT_PORT_HI,
+  NAT_PORT_LO,
+  PROGRAM_BOX_COUNT,
+  PROGRAM_BOXES,
+  PROGRAM_BYTES,
+  PROGRAM_CLAUSE_COUNT,
+  PROGRAM_CLAUSES,
+  PROGRAM_CUT_MASK,
+  PROGRAM_DATA,
+  PROGRAM_DATA_BYTES,
+  PROGRAM_FIELD_MASK,
+  PROGRAM_FIRST_MATCH,
+  PROGRAM_FLAGS,
+  PROGRAM_MAGIC,
+  PROGRAM_VERSION,
+  TEST_A,
+  TEST_B,
+  TEST_BYTES,
+  TEST_C,
+  TEST_FIELD,
+  TEST_INTACT,
+  TEST_KIND,
+  TEST_LIMIT,
+  TEST_MASKED,
+  TEST_NEGATED,
+  TEST_NTH,
+  TEST_RANDOM,
+  TEST_SET,
+} from "../layout.ts";
+import { MAX_U32 } from "./intervals.ts";
+import { BOX_WORDS } from "./program.ts";
+import type { NatRecord, Program, Test } from "./program.ts";
+
+/** The program alone; those that it CALLs are encoded one by one. */
+export function encode(program: Program): Uint8Array {
+  const fields = fieldsAsked(program);
+  const data = new Data();
+  const dataOf = program.clauses.map((clause) => ({
+    tests: data.tests(clause.tests),
+    nat: clause.nat === null ? 0 : data.nat(clause.nat),
+  }));
+  const stride = 1 + 2 * fields.length;
+  const boxesOffset = PROGRAM_BYTES;
+  const clausesOffset = boxesOffset + program.boxCount * stride * 4;
+  const dataOffset = clausesOffset + program.clauses.length * CLAUSE_BYTES;
+  const bytes = new Uint8Array(dataOffset + data.byteLength);
+  const view = new DataView(bytes.buffer);
+  const put = (at: number, value: number): void => {
+    view.setUint32(at, value, true);
+  };
+
+  put(0, PROGRAM_MAGIC);
+  put(PROGRAM_VERSION, LAYOUT_VERSION);
+  const fieldMask = fields.reduce((mask, field) => mask | (1 << field), 0);
+  put(PROGRAM_FIELD_MASK, fieldMask);
+  put(PROGRAM_CUT_MASK, fieldMask & ~program.volatileFields);
+  put(PROGRAM_BOX_COUNT, program.boxCount);
+  put(PROGRAM_CLAUSE_COUNT, program.clauses.length);
+  put(PROGRAM_DATA_BYTES, data.byteLength);
+  put(PROGRAM_BOXES, boxesOffset);
+  put(PROGRAM_CLAUSES, clausesOffset);
+  put(PROGRAM_DATA, dataOffset);
+  const firstMatch = program.clauses.every((clause) => clause.action >= ACTION_ENDS && clause.tests.length === 0);
+  put(PROGRAM_FLAGS, firstMatch ? PROGRAM_FIRST_MATCH : 0);
+
+  const words = new Uint32Array(bytes.buffer, boxesOffset, program.boxCount * stride);
+  let at = 0;
+  for (let box = 0; box < program.boxCount; box++) {
+    const from = box * BOX_WORDS;
+    words[at++] = program.boxes[from]!;
+    for (const field of fields) {
+      words[at++] = program.boxes[from + 1 + 2 * field]!;
+      words[at++] = program.boxes[from + 2 + 2 * field]!;
+    }
+  }
+
+  program.clauses.forEach((clause, index) => {
+    const from = clausesOffset + index * CLAUSE_BYTES;
+    const isNat =
+      clause.action === ACTION_DNAT ||
+      clause.action === ACTION_SNAT ||
+      clause.action === ACTION_MASQUERADE ||
+      clause.action === ACTION_REDIRECT;
+    put(from + CLAUSE_ACTION, clause.action);
+    put(from + CLAUSE_RULE, clause.rule);
+    put(from + CLAUSE_ARG, isNat ? dataOf[index]!.nat : clause.arg);
+    put(from + CLAUSE_ARG2, clause.arg2);
+    put(from + CLAUSE_TESTS, dataOf[index]!.tests);
+    put(from + CLAUSE_TEST_COUNT, clause.tests.length);
+    put(from + CLAUSE_FLAGS, clause.counts ? CLAUSE_COUNTS : 0);
+  });
+  bytes.set(data.bytes(), dataOffset);
+  return bytes;
+}
+
+/** Fields that some box of the program restricts. */
+function fieldsAsked(program: Program): readonly number[] {
+  let mask = 0;
+  for (let box = 0; box < program.boxCount; box++) {
+    const from = box * BOX_WORDS + 1;
+    for (let field = 0; field < FIELD_COUNT; field++) {
+      if (program.boxes[from + 2 * field] !== 0 || program.boxes[from + 2 * field + 1] !== MAX_U32) mask |= 1 << field;
+    }
+  }
+  return Array.from({ length: FIELD_COUNT }, (_, field) => field).filter((field) => (mask >>> field) & 1);
+}
+
+/** Tests, intervals and NAT records; equal lists of tests are written once. */
+class Data {
+  readonly #words: number[] = [];
+  readonly #testsAt = new Map<readonly Test[], number>();
+
+  get byteLength(): number {
+    return this.#words.length * 4;
+  }
+
+  bytes(): Uint8Array {
+    return new Uint8Array(Uint32Array.from(this.#words).buffer);
+  }
+
+  tests(tests: readonly Test[]): number {
+    if (tests.length === 0) return 0;
+    const known = this.#testsAt.get(tests);
+    if (known !== undefined) return known;
+    const sets = tests.map((test) => {
+      const at = this.byteLength;
+      if (test.kind === TEST_SET) for (const bound of test.set) this.#words.push(bound);
+      return at;
+    });
+    const at = this.byteLength;
+    tests.forEach((test, i) => {
+      this.#test(test, sets[i]!);
+    });
+    this.#testsAt.set(tests, at);
+    return at;
+  }
+
+  nat(nat: NatRecord): number {
+    const at = this.byteLength;
+    const words = new Array<number>(NAT_BYTES / 4).fill(0);
+    words[NAT_FLAGS / 4] = nat.flags;
+    words[NAT_ADDRESS_LO / 4] = nat.addressLo;
+    words[NAT_ADDRESS_HI / 4] = nat.addressHi;
+    words[NAT_PORT_LO / 4] = nat.portLo;
+    words[NAT_PORT_HI / 4] = nat.portHi;
+    words[NAT_BASE_PORT / 4] = nat.basePort;
+    this.#words.push(...words);
+    return at;
+  }
+
+  #test(test: Test, set: number): void {
+    const words = new Array<number>(TEST_BYTES / 4).fill(0);
+    words[TEST_KIND / 4] = test.kind;
+    switch (test.kind) {
+      case TEST_MASKED:
+        words[TEST_FIELD / 4] = test.field;
+        words[TEST_A / 4] = test.mask;
+        words[TEST_B / 4] = test.value;
+        words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_SET:
+        words[TEST_FIELD / 4] = test.field;
+        words[TEST_A / 4] = set;
+        words[TEST_B / 4] = test.set.length / 2;
+        break;
+      case TEST_LIMIT:
+        words[TEST_A / 4] = test.state;
+        words[TEST_B / 4] = test.average;
+        words[TEST_C / 4] = test.burst;
+        break;
+      case TEST_NTH:
+        words[TEST_A / 4] = test.state;
+        words[TEST_B / 4] = test.every;
+        words[TEST_C / 4] = test.packet;
+        words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_RANDOM:
+        words[TEST_A / 4] = test.probability;
+        words[TEST_B / 4] = test.state;
+        words[TEST_C / 4] = test.rule;
+        words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_INTACT:
+        words[TEST_A / 4] = test.bytes;
+        break;
+    }
+    this.#words.push(...words);
+  }
+}

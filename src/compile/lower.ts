@@ -1,0 +1,305 @@
+// A chain and all it calls -> Program: one ordered list of clauses, so that no stack is needed.
+//
+// A jump whose condition is boxes alone is folded: the clauses of the called chain stand where the jump stands, each
+// narrowed by the jump's boxes. That is exact because what boxes ask never changes while the chain runs. A jump that has
+// tests (a guard, a mask, a field that an earlier target may change) must be evaluated once, when it is reached:
+//
+//     i    condition      skip to i+2
+//     i+1  always         skip behind the body
+//     i+2  the body, narrowed by the pure part of the condition
+//
+// RETURN is a skip to where the caller goes on. The end of a body entered by goto is a skip to the return point of the
+// chain that holds the goto: its condition is never tested a second time. In a built-in chain the return point is the
+// policy's clause, the last one, which holds for every packet.
+//
+// Folding can multiply. What a full expansion would cost is counted before (expansion below); chains that pass the
+// budget become programs of their own, lowered once for any packet, which a CALL runs and which BACK leaves.
+//
+// Follows ipt_do_table() in net/ipv4/netfilter/ip_tables.c.
+
+import {
+  ACTION_ACCEPT,
+  ACTION_BACK,
+  ACTION_CALL,
+  ACTION_DNAT,
+  ACTION_DROP,
+  ACTION_GO_ON,
+  ACTION_MARK,
+  ACTION_MASQUERADE,
+  ACTION_REDIRECT,
+  ACTION_REJECT,
+  ACTION_SKIP,
+  ACTION_SNAT,
+  FIELD_MARK,
+  NAT_ADDRESSES,
+  NAT_PERSISTENT,
+  NAT_PORTS,
+  NAT_RANDOM,
+  NAT_SHIFT,
+  REJECT_TCP_RESET,
+} from "../layout.ts";
+import { RuleError } from "../rules/error.ts";
+import type { Chain, NatRange, RejectKind, Rule, Table, Target } from "../rules/ruleset.ts";
+import { DRAWS, stagesOf } from "./condition.ts";
+import type { ConditionContext, Stage } from "./condition.ts";
+import { intersectBoxes, newLabel, ProgramBuilder, remembers, WHOLE } from "./program.ts";
+import type { Box, Label, NatRecord, Program } from "./program.ts";
+import type { RuleTable } from "./ruletable.ts";
+
+export interface LowerContext extends Omit<ConditionContext, "volatileFields"> {
+  readonly rules: RuleTable;
+  /** One clause for every rule, for counters and traces; otherwise clauses without effect are dropped. */
+  readonly counting: boolean;
+}
+
+/** Clauses that folding may make of one built-in chain before chains are shared instead. */
+const FOLD_BUDGET = 200_000;
+/** ... or this many times the rules that are there, if that is more. */
+const FOLD_FACTOR = 4;
+/** A jump with more boxes than these is not folded: each clause of the body would be multiplied by them. */
+const MOST_FOLDED_BOXES = 4;
+/** A program of more boxes is refused. */
+const MOST_BOXES = 8_000_000;
+
+/** Throws a RuleError where the program would pass any bound. */
+export function lowerChain(table: Table, chain: Chain, context: LowerContext): Program {
+  const chains = new Map(table.chains.map((each) => [each.name, each]));
+  const reached = reachedFrom(chain, chains);
+  const volatileFields = reached.some((each) => each.rules.some((rule) => rule.target?.kind === "MARK"))
+    ? 1 << FIELD_MARK
+    : 0;
+  const shared = chainsToShare(chain, reached, chains);
+  const lowering = new Lowering({ ...context, volatileFields }, chains, shared);
+  return lowering.program(chain);
+}
+
+class Lowering {
+  readonly #context: LowerContext & ConditionContext;
+  readonly #chains: ReadonlyMap<string, Chain>;
+  /** Shared chains -> index among the sub-programs. */
+  readonly #shared: ReadonlyMap<Chain, number>;
+  readonly #stages = new Map<Rule, readonly Stage[]>();
+  #builder = new ProgramBuilder();
+
+  constructor(
+    context: LowerContext & ConditionContext,
+    chains: ReadonlyMap<string, Chain>,
+    shared: ReadonlyMap<Chain, number>,
+  ) {
+    this.#context = context;
+    this.#chains = chains;
+    this.#shared = shared;
+  }
+
+  program(chain: Chain): Program {
+    const subs = [...this.#shared.keys()].map((each) => {
+      this.#builder = new ProgramBuilder();
+      const end = newLabel();
+      this.#chain(each, [WHOLE], end);
+      this.#builder.place(end);
+      this.#builder.add([WHOLE], ACTION_BACK);
+      return this.#builder.finish(this.#context.volatileFields);
+    });
+    this.#builder = new ProgramBuilder();
+    const policy = newLabel();
+    this.#chain(chain, [WHOLE], policy);
+    this.#builder.place(policy);
+    this.#builder.add([WHOLE], chain.policy === "DROP" ? ACTION_DROP : ACTION_ACCEPT, {
+      rule: this.#context.rules.policyOf(chain),
+      counts: this.#context.counting,
+    });
+    return this.#builder.finish(this.#context.volatileFields, subs);
+  }
+
+  /** The clauses of a chain for packets of `region`; RETURN leads to `end`, and so must what stands behind. */
+  #chain(chain: Chain, region: readonly Box[], end: Label): void {
+    const first = this.#context.rules.firstOf(chain);
+    chain.rules.forEach((rule, index) => {
+      this.#rule(rule, first + index, region, end);
+      if (this.#builder.boxCount > MOST_BOXES) {
+        throw new RuleError(
+          `chain ${chain.name} takes the program over ${MOST_BOXES} boxes: too many alternatives multiply here`,
+          rule.position,
+          rule.text,
+        );
+      }
+    });
+  }
+
+  #rule(rule: Rule, number: number, region: readonly Box[], end: Label): void {
+    let stages = this.#stages.get(rule);
+    if (stages === undefined) {
+      stages = stagesOf(rule, number, this.#context);
+      this.#stages.set(rule, stages);
+    }
+
+    // stages before the last: hold -> next stage, else -> next rule
+    const next = newLabel();
+    let boxes = region;
+    for (const stage of stages.slice(0, -1)) {
+      const inside = newLabel();
+      boxes = intersectBoxes(boxes, stage.boxes);
+      if (boxes.length === 0) return this.#builder.place(next);
+      this.#builder.add(boxes, ACTION_SKIP, { tests: stage.tests, to: inside });
+      this.#builder.add(region, ACTION_SKIP, { to: next });
+      this.#builder.place(inside);
+    }
+    const last = stages[stages.length - 1]!;
+    boxes = intersectBoxes(boxes, last.boxes);
+    if (boxes.length > 0) this.#target(rule, number, { boxes, tests: last.tests }, region, end);
+    this.#builder.place(next);
+  }
+
+  #target(rule: Rule, number: number, stage: Stage, region: readonly Box[], end: Label): void {
+    const { boxes, tests } = stage;
+    const counts = this.#context.counting;
+    const options = { rule: number, tests, counts };
+    const { target } = rule;
+    const nat = (range: NatRange) => ({ nat: natRecord(range), arg2: this.#context.stateOf(rule, DRAWS) });
+    if (target === null || target.kind === "LOG") {
+      if (counts || tests.some(remembers)) this.#builder.add(boxes, ACTION_GO_ON, options);
+      return;
+    }
+    switch (target.kind) {
+      case "ACCEPT":
+        return this.#builder.add(boxes, ACTION_ACCEPT, options);
+      case "DROP":
+        return this.#builder.add(boxes, ACTION_DROP, options);
+      case "REJECT":
+        return this.#builder.add(boxes, ACTION_REJECT, { ...options, arg: REJECT_CODES[target.with] });
+      case "RETURN":
+        return this.#builder.add(boxes, ACTION_SKIP, { ...options, to: end });
+      case "MARK":
+        return this.#builder.add(boxes, ACTION_MARK, { ...options, arg: target.value, arg2: target.mask });
+      case "DNAT":
+        return this.#builder.add(boxes, ACTION_DNAT, { ...options, ...nat(target.range) });
+      case "SNAT":
+        return this.#builder.add(boxes, ACTION_SNAT, { ...options, ...nat(target.range) });
+      case "MASQUERADE":
+        return this.#builder.add(boxes, ACTION_MASQUERADE, { ...options, ...nat(target.range) });
+      case "REDIRECT":
+        return this.#builder.add(boxes, ACTION_REDIRECT, { ...options, ...nat(target.range) });
+      case "jump":
+      case "goto":
+        return this.#call(target, options, stage, region, end);
+    }
+  }
+
+  #call(
+    target: Extract<Target, { kind: "jump" | "goto" }>,
+    options: { rule: number; tests: Stage["tests"]; counts: boolean },
+    stage: Stage,
+    region: readonly Box[],
+    end: Label,
+  ): void {
+    const callee = this.#chains.get(target.chain)!;
+    const after = newLabel();
+    const leave = target.kind === "goto" ? end : after;
+    const sub = this.#shared.get(callee);
+    const foldable = stage.tests.length === 0 && (stage.boxes.length <= MOST_FOLDED_BOXES || stage.boxes === region);
+
+    if (sub !== undefined && target.kind === "jump") {
+      this.#builder.add(stage.boxes, ACTION_CALL, { ...options, arg: sub });
+      return this.#builder.place(after);
+    }
+    let body = stage.boxes;
+    if (foldable) {
+      if (options.counts) this.#builder.add(stage.boxes, ACTION_GO_ON, options);
+    } else {
+      const inside = newLabel();
+      this.#builder.add(stage.boxes, ACTION_SKIP, { ...options, to: inside });
+      this.#builder.add(region, ACTION_SKIP, { to: after });
+      this.#builder.place(inside);
+      if (body.length > MOST_FOLDED_BOXES) body = region;
+    }
+    if (sub !== undefined) this.#builder.add(body, ACTION_CALL, { arg: sub });
+    else this.#chain(callee, body, leave);
+    if (target.kind === "goto") this.#builder.add(body, ACTION_SKIP, { to: end });
+    this.#builder.place(after);
+  }
+}
+
+const REJECT_CODES: Readonly<Record<RejectKind, number>> = {
+  "icmp-net-unreachable": 0,
+  "icmp-host-unreachable": 1,
+  "icmp-proto-unreachable": 2,
+  "icmp-port-unreachable": 3,
+  "icmp-net-prohibited": 9,
+  "icmp-host-prohibited": 10,
+  "icmp-admin-prohibited": 13,
+  "tcp-reset": REJECT_TCP_RESET,
+};
+
+function natRecord(range: NatRange): NatRecord {
+  return {
+    flags:
+      (range.addresses === null ? 0 : NAT_ADDRESSES) |
+      (range.ports === null ? 0 : NAT_PORTS) |
+      (range.basePort === null ? 0 : NAT_SHIFT) |
+      (range.random || range.randomFully ? NAT_RANDOM : 0) |
+      (range.persistent ? NAT_PERSISTENT : 0),
+    addressLo: range.addresses?.lo ?? 0,
+    addressHi: range.addresses?.hi ?? 0,
+    portLo: range.ports?.lo ?? 0,
+    portHi: range.ports?.hi ?? 0,
+    basePort: range.basePort ?? 0,
+  };
+}
+
+/** The chain and all it calls, callers before what they call. Loops are refused by the parser. */
+function reachedFrom(start: Chain, chains: ReadonlyMap<string, Chain>): readonly Chain[] {
+  const done = new Set<Chain>();
+  const order: Chain[] = [];
+  const visit = (chain: Chain): void => {
+    if (done.has(chain)) return;
+    done.add(chain);
+    for (const callee of callees(chain, chains)) visit(callee);
+    order.push(chain);
+  };
+  visit(start);
+  return order.reverse();
+}
+
+function callees(chain: Chain, chains: ReadonlyMap<string, Chain>): Chain[] {
+  const out: Chain[] = [];
+  for (const { target } of chain.rules) {
+    if (target?.kind === "jump" || target?.kind === "goto") out.push(chains.get(target.chain)!);
+  }
+  return out;
+}
+
+/** Chains to lower once and CALL, because folding every call of them would pass the budget; largest gain first. */
+function chainsToShare(
+  start: Chain,
+  reached: readonly Chain[],
+  chains: ReadonlyMap<string, Chain>,
+): ReadonlyMap<Chain, number> {
+  const shared = new Map<Chain, number>();
+  const calls = new Map(reached.map((chain) => [chain, callees(chain, chains)]));
+  const ruleCount = reached.reduce((sum, chain) => sum + chain.rules.length, 0);
+  const budget = Math.max(FOLD_BUDGET, FOLD_FACTOR * ruleCount);
+  for (;;) {
+    // copies: how often the chain would be written out; size: clauses of one copy
+    const copies = new Map<Chain, number>(
+      reached.map((chain) => [chain, chain === start || shared.has(chain) ? 1 : 0]),
+    );
+    for (const chain of reached) {
+      for (const callee of calls.get(chain)!) {
+        if (!shared.has(callee)) copies.set(callee, copies.get(callee)! + copies.get(chain)!);
+      }
+    }
+    const size = new Map<Chain, number>();
+    for (const chain of [...reached].reverse()) {
+      let sum = chain.rules.length + 1;
+      for (const callee of calls.get(chain)!) sum += shared.has(callee) ? 1 : size.get(callee)!;
+      size.set(chain, sum);
+    }
+    const total = reached.reduce((sum, chain) => sum + copies.get(chain)! * (chain.rules.length + 1), 0);
+    if (total <= budget) return shared;
+    const gain = (chain: Chain): number => (copies.get(chain)! - 1) * size.get(chain)!;
+    const costly = reached.filter((chain) => !shared.has(chain) && gain(chain) > 0);
+    costly.sort((a, b) => gain(b) - gain(a));
+    if (costly.length === 0) return shared;
+    for (const chain of costly.slice(0, Math.max(1, costly.length >> 3))) shared.set(chain, shared.size);
+  }
+}

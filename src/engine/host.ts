@@ -1,0 +1,99 @@
+// A rule set on a host, in the engine's memory: programs of every chain, routes, interfaces (the FIREWALL_ record).
+
+import { lowerChain } from "../compile/lower.ts";
+import type { LowerContext } from "../compile/lower.ts";
+import { lowerMasquerade, lowerRoutes, onlyOwnRules } from "../compile/routes.ts";
+import type { InterfaceTable } from "../compile/interfaces.ts";
+import type { Host } from "../host/host.ts";
+import * as layout from "../layout.ts";
+import { BUILTIN_CHAINS, TABLES } from "../rules/ruleset.ts";
+import type { Hook, Ruleset } from "../rules/ruleset.ts";
+import type { Instance } from "./instance.ts";
+import { loadProgram } from "./program.ts";
+
+const HOOKS: readonly Hook[] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
+
+/** Loads everything but the programs of chains; gives the address of the record. */
+export function loadHost(instance: Instance, host: Host, interfaces: InterfaceTable, tracking: boolean): number {
+  const firewall = instance.allocateZeroed(layout.FIREWALL_BYTES);
+  const put = (offset: number, value: number): void => {
+    instance.view().setUint32(firewall + offset, value, true);
+  };
+  const { program, records } = lowerRoutes(host, interfaces, false);
+  put(layout.FIREWALL_ROUTES, loadProgram(instance, program).at);
+  put(layout.FIREWALL_ROUTES_BOUND, loadProgram(instance, lowerRoutes(host, interfaces, true).program).at);
+  put(layout.FIREWALL_MASQUERADE, loadProgram(instance, lowerMasquerade(host, interfaces)).at);
+
+  const routes = instance.allocateZeroed(records.length * layout.ROUTE_BYTES);
+  put(layout.FIREWALL_ROUTE_RECORDS, routes);
+  records.forEach(({ type, route }, i) => {
+    const words = instance.words(routes + i * layout.ROUTE_BYTES, layout.ROUTE_BYTES / 4);
+    const iface = route?.iface == null ? null : host.interfaces[route.iface]!;
+    words[layout.ROUTE_TYPE / 4] = type;
+    words[layout.ROUTE_IFACE / 4] = interfaces.numberOf(iface?.name ?? null);
+    words[layout.ROUTE_VIA / 4] = route?.via ?? layout.NONE;
+    words[layout.ROUTE_MTU / 4] = route?.mtu ?? iface?.mtu ?? 0;
+    words[layout.ROUTE_SRC / 4] = route?.src ?? layout.NONE;
+    words[layout.ROUTE_SCOPE / 4] = route === null ? 0 : { global: 0, link: 253, host: 254 }[route.scope];
+  });
+
+  const ifaces = instance.allocateZeroed((interfaces.names.length + 1) * layout.IFACE_BYTES);
+  put(layout.FIREWALL_IFACES, ifaces);
+  put(layout.FIREWALL_IFACE_COUNT, interfaces.names.length);
+  for (const iface of host.interfaces) {
+    const at = ifaces + interfaces.numberOf(iface.name) * layout.IFACE_BYTES;
+    const words = instance.words(at, layout.IFACE_BYTES / 4);
+    words[layout.IFACE_MTU / 4] = iface.mtu;
+    words[layout.IFACE_FLAGS / 4] =
+      (iface.up ? layout.IFACE_UP : 0) |
+      (iface.acceptLocal ? layout.IFACE_ACCEPT_LOCAL : 0) |
+      (iface.routeLocalnet ? layout.IFACE_ROUTE_LOCALNET : 0) |
+      (iface.forwarding ? layout.IFACE_FORWARDING : 0) |
+      (iface.sendRedirects ? layout.IFACE_SEND_REDIRECTS : 0) |
+      (iface.acceptSourceRoute ? layout.IFACE_SOURCE_ROUTE : 0) |
+      (iface.srcValidMark ? layout.IFACE_SRC_VALID_MARK : 0);
+    words[layout.IFACE_RP_FILTER / 4] = iface.rpFilter;
+    words[layout.IFACE_ADDRESS / 4] = iface.addresses[0]?.address ?? layout.NONE;
+  }
+
+  const own = [...new Set(host.interfaces.flatMap((iface) => iface.addresses.map((each) => each.address)))];
+  own.sort((a, b) => a - b);
+  const ownAt = instance.allocate(Math.max(4, own.length * 4));
+  instance.words(ownAt, own.length).set(own);
+  put(layout.FIREWALL_OWN, ownAt);
+  put(layout.FIREWALL_OWN_COUNT, own.length);
+  put(layout.FIREWALL_LO, interfaces.numberOf("lo"));
+  put(
+    layout.FIREWALL_FLAGS,
+    (tracking ? layout.FIREWALL_TRACKING : 0) |
+      (host.tcpLoose ? layout.FIREWALL_TCP_LOOSE : 0) |
+      (host.conntrackChecksum ? layout.FIREWALL_CHECKSUM : 0) |
+      (host.customLocalRoutes || !onlyOwnRules(host.rules) ? layout.FIREWALL_VALIDATE : 0),
+  );
+  return firewall;
+}
+
+/** Loads the programs of all built-in chains, for regular or for odd packets; gives their tree bytes and clauses. */
+export function loadChains(
+  instance: Instance,
+  firewall: number,
+  ruleset: Ruleset,
+  context: LowerContext,
+): { treeBytes: number; clauseCount: number } {
+  let treeBytes = 0;
+  let clauseCount = 0;
+  for (const table of ruleset.tables) {
+    for (const hook of BUILTIN_CHAINS[table.name]) {
+      const chain = table.chains.find((each) => each.name === hook);
+      if (chain === undefined) continue;
+      const program = lowerChain(table, chain, context);
+      const loaded = loadProgram(instance, program);
+      treeBytes += loaded.treeBytes;
+      clauseCount += program.subs.reduce((sum, sub) => sum + sub.clauses.length, program.clauses.length);
+      const number = TABLES.indexOf(table.name) * 5 + HOOKS.indexOf(hook);
+      const at = firewall + (context.odd ? layout.FIREWALL_ODD : layout.FIREWALL_PROGRAMS) + number * 4;
+      instance.view().setUint32(at, loaded.at, true);
+    }
+  }
+  return { treeBytes, clauseCount };
+}

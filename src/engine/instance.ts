@@ -1,0 +1,88 @@
+// One WASM instance: one rule set. Typed lines for the exports of assembly/index.ts; memory that grows takes its views
+// with it, so views are made when they are needed and kept across no call.
+
+import { WASM_BASE64 } from "./wasm.ts";
+
+interface Exports {
+  readonly memory: WebAssembly.Memory;
+  allocate(bytes: number): number;
+  mark(): number;
+  release(to: number): void;
+  build(program: number): number;
+  classify(program: number, packets: number, count: number, answers: number): void;
+  classifyPlain(program: number, packets: number, count: number, answers: number): void;
+  run(program: number, packet: number): number;
+  way(firewall: number, packets: number, count: number, decisions: number, firstIndex: number, times: number): void;
+  setGuards(states: number, seed: number): void;
+  setLookUp(counters: number, stack: number): void;
+  setTrace(at: number, bytes: number): void;
+  traceCount(): number;
+  readonly nodeCount: WebAssembly.Global;
+  readonly leafCount: WebAssembly.Global;
+  readonly leafBoxCount: WebAssembly.Global;
+}
+
+let compiled: WebAssembly.Module | undefined;
+
+function moduleOf(): WebAssembly.Module {
+  if (compiled === undefined) {
+    const text = atob(WASM_BASE64);
+    const bytes = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+    compiled = new WebAssembly.Module(bytes);
+  }
+  return compiled;
+}
+
+/** Thrown where a rule set needs more memory than the engine may have. */
+export class EngineError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "EngineError";
+  }
+}
+
+export class Instance {
+  readonly exports: Exports;
+
+  constructor() {
+    this.exports = new WebAssembly.Instance(moduleOf(), {}).exports as unknown as Exports;
+  }
+
+  /** Address of fresh bytes, aligned to 64, not zeroed. Throws an EngineError where there is no more memory. */
+  allocate(bytes: number): number {
+    const at = this.exports.allocate(bytes) >>> 0;
+    if (at === 0) throw new EngineError(`the engine's memory (4 GiB) does not hold ${bytes} bytes more`);
+    return at;
+  }
+
+  /** As `allocate`, zeroed. */
+  allocateZeroed(bytes: number): number {
+    const at = this.allocate(bytes);
+    this.bytes(at, bytes).fill(0);
+    return at;
+  }
+
+  /** Copies bytes into fresh memory. */
+  put(bytes: Uint8Array): number {
+    const at = this.allocate(bytes.length);
+    this.bytes(at, bytes.length).set(bytes);
+    return at;
+  }
+
+  bytes(at: number, length: number): Uint8Array {
+    return new Uint8Array(this.exports.memory.buffer, at, length);
+  }
+
+  words(at: number, count: number): Uint32Array {
+    return new Uint32Array(this.exports.memory.buffer, at, count);
+  }
+
+  view(): DataView {
+    return new DataView(this.exports.memory.buffer);
+  }
+
+  get memoryBytes(): number {
+    return this.exports.memory.buffer.byteLength;
+  }
+}

@@ -1,0 +1,34 @@
+// Programs in the engine's memory: encoded, with their trees built and their sub-programs beside them.
+
+import { encode } from "../compile/encode.ts";
+import type { Program } from "../compile/program.ts";
+import { PROGRAM_SUBS } from "../layout.ts";
+import { EngineError } from "./instance.ts";
+import type { Instance } from "./instance.ts";
+
+export interface LoadedProgram {
+  /** Where it stands. */
+  readonly at: number;
+  /** Everything a look-up may read: clauses, data, nodes, leaves. */
+  readonly treeBytes: number;
+}
+
+/** Throws an EngineError where memory does not suffice. */
+export function loadProgram(instance: Instance, program: Program): LoadedProgram {
+  const list = instance.allocate(Math.max(4, program.subs.length * 4));
+  const subs = program.subs.map((sub) => loadOne(instance, sub, list));
+  instance.words(list, subs.length).set(subs.map((sub) => sub.at));
+  const main = loadOne(instance, program, list);
+  return { at: main.at, treeBytes: subs.reduce((sum, sub) => sum + sub.treeBytes, main.treeBytes) };
+}
+
+function loadOne(instance: Instance, program: Program, subs: number): LoadedProgram {
+  const bytes = encode(program);
+  const at = instance.put(bytes);
+  const before = instance.exports.mark() >>> 0;
+  if (instance.exports.build(at) === 0) {
+    throw new EngineError(`the engine's memory (4 GiB) does not hold the tree of ${program.boxCount} boxes`);
+  }
+  instance.view().setUint32(at + PROGRAM_SUBS, subs, true);
+  return { at, treeBytes: (instance.exports.mark() >>> 0) - before };
+}

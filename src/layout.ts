@@ -1,0 +1,379 @@
+// The bytes that TypeScript and AssemblyScript share: integer constants, and the tables that explain them.
+
+/** First words of an encoded program; the engine refuses others. */
+export const PROGRAM_MAGIC = 0x56445254; // "VDRT"
+export const LAYOUT_VERSION = 1;
+
+/*
+ * Packet record: 64 bytes, back to back, little-endian, every field a u32 word in host byte order, so that a field
+ * is named by its word alone. A word is what a clause may ask of a packet. (IPv6 will add three words to each address.)
+ *
+ *  word  field
+ *   0  src        IPv4 address, 10.0.0.1 = 0x0a000001
+ *   1  dst
+ *   2  sport      0 when the protocol has no ports (ICMP: the echo id, for NAT alone)
+ *   3  dport
+ *   4  proto      IANA protocol number
+ *   5  inIface    number of the interface, see InterfaceTable; 0: none
+ *   6  outIface
+ *   7  ctState    CT_ state * 4 + (1: source translated) + (2: destination translated); CT_FIRST: to be found out
+ *   8  tcpFlags   byte 13 of the TCP header
+ *   9  icmp       type << 8 | code
+ *  10  mark
+ *  11  transport  bytes of the transport header and payload at fragment offset 0, 255 at most;
+ *                 TRANSPORT_OFFSET_1 at offset 1 (8 bytes), TRANSPORT_LATER behind that
+ *  12  ttl
+ *  13  tos
+ *  14  length     total IP length
+ *  15  facts      FACT_ bits
+ */
+export const FIELD_SRC = 0;
+export const FIELD_DST = 1;
+export const FIELD_SPORT = 2;
+export const FIELD_DPORT = 3;
+export const FIELD_PROTO = 4;
+export const FIELD_IN_IFACE = 5;
+export const FIELD_OUT_IFACE = 6;
+export const FIELD_CT_STATE = 7;
+export const FIELD_TCP_FLAGS = 8;
+export const FIELD_ICMP = 9;
+export const FIELD_MARK = 10;
+export const FIELD_TRANSPORT = 11;
+export const FIELD_TTL = 12;
+export const FIELD_TOS = 13;
+export const FIELD_LENGTH = 14;
+export const FIELD_FACTS = 15;
+export const FIELD_COUNT = 16;
+export const PACKET_BYTES = 64;
+
+export const TRANSPORT_OFFSET_1 = 256;
+export const TRANSPORT_LATER = 257;
+
+export const FACT_DF = 1;
+export const FACT_MORE_FRAGMENTS = 2;
+/** The checksum is wrong as nf_ip_checksum() sees it. */
+export const FACT_BAD_CHECKSUM = 4;
+/** The transport header is malformed as conntrack sees it (cut short, wrong length): the connection is INVALID. */
+export const FACT_MALFORMED = 8;
+/** A later fragment, or a transport header cut short: such packets take the odd programs. */
+export const FACT_ODD = 16;
+/** The frame was not sent to this host alone: FRAME_ in two bits. */
+export const FACT_FRAME_SHIFT = 5;
+export const FRAME_HOST = 0;
+export const FRAME_BROADCAST = 1;
+export const FRAME_MULTICAST = 2;
+export const FRAME_OTHERHOST = 3;
+/** Sent by the host itself. */
+export const FACT_LOCAL = 128;
+/** Local, without a source of its own: the kernel chooses. */
+export const FACT_CHOOSE_SOURCE = 256;
+/** Loose or strict source routing stands among the IP options. */
+export const FACT_SOURCE_ROUTED = 512;
+/** Local, of a socket bound to the interface in the word outIface. */
+export const FACT_BOUND = 1024;
+
+export const CT_INVALID = 0;
+export const CT_NEW = 1;
+export const CT_ESTABLISHED = 2;
+export const CT_RELATED = 3;
+export const CT_UNTRACKED = 4;
+export const CT_SNAT_BIT = 1;
+export const CT_DNAT_BIT = 2;
+/** As a whole word: the state of a first packet, found out where the kernel tracks connections. */
+export const CT_FIRST = 0xff;
+
+/** "No rule", "no address", "no program": a u32 that is none. */
+export const NONE = 0xffffffff;
+
+/*
+ * Clause record: 32 bytes.
+ *
+ *   0  u32  action     ACTION_
+ *   4  u32  rule       number of the rule or policy (RuleTable), or NONE
+ *   8  u32  arg        skip: the clause to go on with; MARK: value; DECIDE: the answer; REJECT: REJECT_ kind;
+ *                      NAT: byte offset of a NAT record in the program's data; CALL: number of the program
+ *  12  u32  arg2       MARK: mask; NAT: number of the memory for what it draws
+ *  16  u32  tests      byte offset of the first test record in the program's data
+ *  20  u32  testCount
+ *  24  u32  flags      CLAUSE_ bits
+ *  28  u32  (zero)
+ */
+export const CLAUSE_BYTES = 32;
+export const CLAUSE_ACTION = 0;
+export const CLAUSE_RULE = 4;
+export const CLAUSE_ARG = 8;
+export const CLAUSE_ARG2 = 12;
+export const CLAUSE_TESTS = 16;
+export const CLAUSE_TEST_COUNT = 20;
+export const CLAUSE_FLAGS = 24;
+
+/** The rule's counter moves, and a trace names it. */
+export const CLAUSE_COUNTS = 1;
+
+/** Goes on with the next clause. */
+export const ACTION_GO_ON = 0;
+/** Goes on with clause `arg`. */
+export const ACTION_SKIP = 1;
+/** mark = (mark & ~arg2) ^ arg, then goes on. */
+export const ACTION_MARK = 2;
+/** Runs program `arg`, then goes on with the next clause. */
+export const ACTION_CALL = 3;
+/** Goes back to where the CALL stands; ends a program that was not called. */
+export const ACTION_BACK = 4;
+/** From here on an action ends the look-up. */
+export const ACTION_ENDS = 8;
+export const ACTION_ACCEPT = 8;
+export const ACTION_DROP = 9;
+export const ACTION_REJECT = 10;
+export const ACTION_DNAT = 11;
+export const ACTION_SNAT = 12;
+export const ACTION_MASQUERADE = 13;
+export const ACTION_REDIRECT = 14;
+/** The answer is `arg`. */
+export const ACTION_DECIDE = 15;
+
+/** REJECT kinds: ICMP code of type 3, or this for a TCP reset. */
+export const REJECT_TCP_RESET = 256;
+
+/*
+ * Test record: 24 bytes, evaluated in order when the boxes of a clause hold.
+ *
+ *   0  u32  kind     TEST_
+ *   4  u32  field    FIELD_
+ *   8  u32  a        masked: mask; set: byte offset of the intervals in the program's data; limit, nth: number of the
+ *                    memory; random: probability of 2^31; intact: least bytes of transport header
+ *  12  u32  b        masked: value; set: how many intervals; limit: average in 1/10,000 s; nth: every;
+ *                    random: number of the memory
+ *  16  u32  c        limit: burst; nth: packet; random: number of the rule
+ *  20  u32  negated  0 or 1
+ */
+export const TEST_BYTES = 24;
+export const TEST_KIND = 0;
+export const TEST_FIELD = 4;
+export const TEST_A = 8;
+export const TEST_B = 12;
+export const TEST_C = 16;
+export const TEST_NEGATED = 20;
+
+/** (field & a) == b. */
+export const TEST_MASKED = 0;
+/** The field lies in one of b intervals (sorted pairs lo, hi). */
+export const TEST_SET = 1;
+export const TEST_LIMIT = 2;
+export const TEST_NTH = 3;
+export const TEST_RANDOM = 4;
+/** The transport header is there; if it is cut short the packet is dropped on the spot, if it is a later fragment false. */
+export const TEST_INTACT = 5;
+
+/*
+ * NAT record: 24 bytes.
+ *
+ *   0  u32  flags     NAT_
+ *   4  u32  addressLo
+ *   8  u32  addressHi
+ *  12  u32  portLo
+ *  16  u32  portHi
+ *  20  u32  basePort
+ */
+export const NAT_BYTES = 24;
+export const NAT_FLAGS = 0;
+export const NAT_ADDRESS_LO = 4;
+export const NAT_ADDRESS_HI = 8;
+export const NAT_PORT_LO = 12;
+export const NAT_PORT_HI = 16;
+export const NAT_BASE_PORT = 20;
+export const NAT_ADDRESSES = 1;
+export const NAT_PORTS = 2;
+export const NAT_SHIFT = 4;
+export const NAT_RANDOM = 8;
+export const NAT_PERSISTENT = 16;
+
+/*
+ * Encoded program: header of 64 bytes, then boxes, clauses, data.
+ *
+ *   0  u32  magic, 4 u32 version
+ *   8  u32  fieldMask    bit f: some box asks field f. A box has one (lo, hi) pair for each, in order of f
+ *  12  u32  cutMask      fields on which the tree may cut (those that no action of the program changes)
+ *  16  u32  boxCount     boxes are sorted by clause; each is u32 clause, then the pairs
+ *  20  u32  clauseCount
+ *  24  u32  dataBytes    tests, intervals, NAT records
+ *  28  u32  boxesOffset, 32 u32 clausesOffset, 36 u32 dataOffset   from the start of the program
+ *  40  u32  tree         written by the engine: address of the built tree
+ *  44  u32  flags        PROGRAM_
+ *  48  u32  subs         written by the engine: address of the addresses of the programs that it may CALL
+ *  52       (zero)
+ */
+export const PROGRAM_BYTES = 64;
+export const PROGRAM_VERSION = 4;
+export const PROGRAM_FIELD_MASK = 8;
+export const PROGRAM_CUT_MASK = 12;
+export const PROGRAM_BOX_COUNT = 16;
+export const PROGRAM_CLAUSE_COUNT = 20;
+export const PROGRAM_DATA_BYTES = 24;
+export const PROGRAM_BOXES = 28;
+export const PROGRAM_CLAUSES = 32;
+export const PROGRAM_DATA = 36;
+export const PROGRAM_TREE = 40;
+export const PROGRAM_FLAGS = 44;
+export const PROGRAM_SUBS = 48;
+/** Every clause ends the look-up and has no tests: the first box that holds is the answer. */
+export const PROGRAM_FIRST_MATCH = 1;
+
+/*
+ * Firewall: what the packet's way needs, 320 bytes. Addresses are of the engine's memory; 0: none.
+ *
+ *    0  u32  programs[2][25]  of every chain: odd packets behind regular ones, table * 5 + hook
+ *  200  u32  routes           program; answers are numbers of route records
+ *  204  u32  routeRecords
+ *  208  u32  masquerade       program over outIface and dst (the next hop); the answer is an address, 0: none
+ *  212  u32  ifaces           interface records; number 0 is none
+ *  216  u32  flags            FIREWALL_ bits
+ *  220  u32  ownAddresses     sorted, u32 each
+ *  224  u32  ownCount
+ *  228  u32  loIface          number of lo
+ *  232  u32  ifaceCount
+ *  236  u32  routesBound      program: look-ups of sockets bound to an interface
+ *  240       (zero)
+ */
+export const FIREWALL_PROGRAMS = 0;
+export const FIREWALL_ODD = 100;
+export const FIREWALL_ROUTES = 200;
+export const FIREWALL_ROUTE_RECORDS = 204;
+export const FIREWALL_MASQUERADE = 208;
+export const FIREWALL_IFACES = 212;
+export const FIREWALL_FLAGS = 216;
+export const FIREWALL_OWN = 220;
+export const FIREWALL_OWN_COUNT = 224;
+export const FIREWALL_LO = 228;
+export const FIREWALL_IFACE_COUNT = 232;
+export const FIREWALL_ROUTES_BOUND = 236;
+export const FIREWALL_BYTES = 320;
+
+export const FIREWALL_TRACKING = 1;
+export const FIREWALL_TCP_LOOSE = 2;
+export const FIREWALL_CHECKSUM = 4;
+/** Policy rules or local routes of the user's: sources are always validated by a look-up. */
+export const FIREWALL_VALIDATE = 8;
+
+export const TABLE_RAW = 0;
+export const TABLE_MANGLE = 1;
+export const TABLE_NAT = 2;
+export const TABLE_FILTER = 3;
+export const TABLE_SECURITY = 4;
+
+export const HOOK_PREROUTING = 0;
+export const HOOK_INPUT = 1;
+export const HOOK_FORWARD = 2;
+export const HOOK_OUTPUT = 3;
+export const HOOK_POSTROUTING = 4;
+
+/*
+ * Route record: 24 bytes.
+ *
+ *   0  u32  type   ROUTE_
+ *   4  u32  iface  0: none
+ *   8  u32  via    gateway, or NONE
+ *  12  u32  mtu
+ *  16  u32  src    preferred source, or NONE
+ *  20  u32  scope  0 global, 253 link, 254 host
+ */
+export const ROUTE_BYTES = 24;
+export const ROUTE_TYPE = 0;
+export const ROUTE_IFACE = 4;
+export const ROUTE_VIA = 8;
+export const ROUTE_MTU = 12;
+export const ROUTE_SRC = 16;
+export const ROUTE_SCOPE = 20;
+
+/** Types as in RTN_; 0: no route. */
+export const ROUTE_NONE = 0;
+export const ROUTE_UNICAST = 1;
+export const ROUTE_LOCAL = 2;
+export const ROUTE_BROADCAST = 3;
+export const ROUTE_MULTICAST = 5;
+export const ROUTE_BLACKHOLE = 6;
+export const ROUTE_UNREACHABLE = 7;
+export const ROUTE_PROHIBIT = 8;
+
+/*
+ * Interface record: 16 bytes.
+ *
+ *   0  u32  mtu
+ *   4  u32  flags     IFACE_ bits
+ *   8  u32  rpFilter  0, 1 strict, 2 loose
+ *  12  u32  address   the first, or NONE
+ */
+export const IFACE_BYTES = 16;
+export const IFACE_MTU = 0;
+export const IFACE_FLAGS = 4;
+export const IFACE_RP_FILTER = 8;
+export const IFACE_ADDRESS = 12;
+
+export const IFACE_UP = 1;
+export const IFACE_ACCEPT_LOCAL = 2;
+export const IFACE_ROUTE_LOCALNET = 4;
+export const IFACE_FORWARDING = 8;
+export const IFACE_SEND_REDIRECTS = 16;
+export const IFACE_SOURCE_ROUTE = 32;
+export const IFACE_SRC_VALID_MARK = 64;
+
+/*
+ * Decision record: 64 bytes, one for each packet.
+ *
+ *   0  u8   verdict    VERDICT_
+ *   1  u8   where      HOOK_, or WHERE_; of dropped and rejected packets
+ *   2  u8   flags      DECISION_ bits
+ *   3  u8   errno      ERRNO_; 0: none
+ *   4  u32  rule       that decided, or NONE
+ *   8  u32  iface      where it left or came in; 0: neither
+ *  12  u32  src, 16 u32 dst, 20 u32 sport (ICMP: id), 24 u32 dport, 28 u32 mark    the packet at the end
+ *  32  u8   ttl, 33 u8 tos
+ *  34  u16  mtu        it left in fragments that fit; 0: whole
+ *  36  u32  path       hooks, three bits each (hook + 1), the first lowest
+ *  40  u32  ctState    CT_ state; NONE: not tracked or not reached
+ *  44  u32  reply      ICMP type << 8 | code, REPLY_RESET, or NONE
+ *  48  u32  dnatRule, 52 u32 snatRule    or NONE
+ *  56  u32  traceEnd   rule numbers traced up to here, of all packets
+ *  60       (zero)
+ */
+export const DECISION_BYTES = 64;
+export const DECISION_VERDICT = 0;
+export const DECISION_WHERE = 1;
+export const DECISION_FLAGS = 2;
+export const DECISION_ERRNO = 3;
+export const DECISION_RULE = 4;
+export const DECISION_IFACE = 8;
+export const DECISION_SRC = 12;
+export const DECISION_DST = 16;
+export const DECISION_SPORT = 20;
+export const DECISION_DPORT = 24;
+export const DECISION_MARK = 28;
+export const DECISION_TTL = 32;
+export const DECISION_TOS = 33;
+export const DECISION_MTU = 34;
+export const DECISION_PATH = 36;
+export const DECISION_CT_STATE = 40;
+export const DECISION_REPLY = 44;
+export const DECISION_DNAT_RULE = 48;
+export const DECISION_SNAT_RULE = 52;
+export const DECISION_TRACE_END = 56;
+
+export const VERDICT_FORWARDED = 0;
+export const VERDICT_SENT = 1;
+export const VERDICT_DELIVERED = 2;
+export const VERDICT_DROPPED = 3;
+export const VERDICT_REJECTED = 4;
+
+export const WHERE_ROUTING = 5;
+export const WHERE_BEFORE_NETFILTER = 6;
+export const WHERE_TRANSMIT = 7;
+
+export const DECISION_CHOSEN = 1;
+
+export const REPLY_RESET = 0x10000;
+
+export const ERRNO_EPERM = 1;
+export const ERRNO_EACCES = 13;
+export const ERRNO_EINVAL = 22;
+export const ERRNO_ENETUNREACH = 101;
+export const ERRNO_EHOSTUNREACH = 113;
