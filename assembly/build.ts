@@ -36,6 +36,7 @@ import {
   FIELD_SRC,
   NONE,
   PROGRAM_CLAUSE_COUNT,
+  PROGRAM_FIRST_MATCH,
   PROGRAM_TREE,
 } from "../src/layout";
 import { allocate, mark } from "./memory";
@@ -46,6 +47,7 @@ import {
   clausesOf,
   cutMaskOf,
   fieldMaskOf,
+  flagsOf,
   LEAF,
   LEAF_HEADER,
   PART_BYTES,
@@ -54,13 +56,15 @@ import {
 } from "./program";
 
 /** No more boxes than these are ever cut. */
-const LEAST_CUT: u32 = 8;
+const LEAST_CUT: u32 = 4;
 /** Widest window; two of them make a node of at most MOST_BITS. */
 const MOST_WINDOW: u32 = 8;
 const MOST_BITS: u32 = 14;
 const SAMPLE: u32 = 384;
 /** Programs of fewer boxes have one part. */
 const LEAST_PARTED: u32 = 512;
+/** Testing one field of four boxes, in steps down the tree. */
+const BLOCK_FIELD_COST: f64 = 0.3;
 /** Price of one byte for each box, in steps. */
 const BYTE_PRICE: f64 = 0.002;
 
@@ -90,6 +94,7 @@ let leafTable: usize = 0;
 let leafTableMask: u32 = 0;
 
 // figures of the last build
+export let treeBytes: u32 = 0;
 export let nodeCount: u32 = 0;
 export let leafCount: u32 = 0;
 export let leafBoxCount: u32 = 0;
@@ -101,6 +106,7 @@ export function build(program: usize): bool {
   const count = boxCountOf(program);
   const fields = fieldMaskOf(program);
   cutMask = cutMaskOf(program);
+  scanned = (flagsOf(program) & PROGRAM_FIRST_MATCH) != 0 ? 0.6 : 1;
   slotCount = 0;
   for (let field: u32 = 0; field < <u32>FIELD_COUNT; field++) {
     if ((fields >> field) & 1) {
@@ -132,7 +138,9 @@ export function build(program: usize): bool {
     if (load<u32>(clause, CLAUSE_ACTION) == ACTION_SKIP) store<u8>(targets + load<u32>(clause, CLAUSE_ARG), 1);
   }
 
+  const before = mark();
   const parts = divide(tree, count);
+  treeBytes = <u32>(mark() - before);
   store<u32>(tree, parts);
   store<u32>(program, <u32>tree, PROGRAM_TREE);
   return !failed;
@@ -163,55 +171,31 @@ function sharpness(box: u32): u32 {
   return bits;
 }
 
-/** Builds one tree, or one for each kind of sharpness; returns how many. */
+/** Part of each kind of sharpness (0 neither, 1 src, 2 dst, 3 both), two bits each: kind k at bits 2k. */
+let parting: u32 = 0x09;
+export function setParting(p: u32): void { parting = p; }
+
+/** Builds a tree for each part; returns how many. */
 function divide(tree: usize, count: u32): u32 {
   const list = scratchTop;
-  if (count >= LEAST_PARTED) {
-    const counts = memory.data(16);
-    memory.fill(counts, 0, 16);
+  let at = tree + TREE_PARTS;
+  let built: u32 = 0;
+  const few = count < LEAST_PARTED;
+  allTargets = !few;
+  for (let part: u32 = 0; part < 4; part++) {
+    let n: u32 = 0;
     for (let box: u32 = 0; box < count; box++) {
-      const at = counts + (sharpness(box) << 2);
-      store<u32>(at, load<u32>(at) + 1);
-    }
-    const least = count / 50;
-    let parts: u32 = 0;
-    let rest: u32 = 0;
-    // kinds of a size of their own; the others go with those sharp in nothing
-    for (let kind: u32 = 1; kind < 4; kind++) {
-      if (load<u32>(counts + (kind << 2)) > least) parts++;
-      else {
-        rest += load<u32>(counts + (kind << 2));
-        store<u32>(counts + (kind << 2), 0);
+      if ((few ? 0 : (parting >> (2 * sharpness(box))) & 3) == part) {
+        store<u32>(list + (n << 2), box);
+        n++;
       }
     }
-    rest += load<u32>(counts);
-    if (parts + u32(rest > 0) > 1) {
-      allTargets = true;
-      let at = tree + TREE_PARTS;
-      let built: u32 = 0;
-      for (let kind: u32 = 0; kind < 4; kind++) {
-        const own = load<u32>(counts + (kind << 2));
-        if (kind == 0 ? rest == 0 : own == 0) continue;
-        let n: u32 = 0;
-        for (let box: u32 = 0; box < count; box++) {
-          let home = sharpness(box);
-          if (home != 0 && load<u32>(counts + (home << 2)) == 0) home = 0;
-          if (home == kind) {
-            store<u32>(list + (n << 2), box);
-            n++;
-          }
-        }
-        buildPart(at, list, n);
-        at += PART_BYTES;
-        built++;
-      }
-      return built;
-    }
+    if (n == 0) continue;
+    buildPart(at, list, n);
+    at += PART_BYTES;
+    built++;
   }
-  allTargets = false;
-  for (let box: u32 = 0; box < count; box++) store<u32>(list + (box << 2), box);
-  buildPart(tree + TREE_PARTS, list, count);
-  return 1;
+  return built;
 }
 
 function buildPart(part: usize, list: usize, count: u32): void {
@@ -431,9 +415,14 @@ const VALUES_2 = memory.data(256 * 4);
 const HIT_COUNT = memory.data(16384 * 4);
 const HIT_WEIGHT = memory.data(16384 * 4);
 
-/** Blocks that a look-up tests in a leaf of so many boxes: it stops at the first that holds. */
+/** Of the program: 1 where a look-up tests a whole leaf, less where it stops at the first box that holds. */
+let scanned: f64 = 1;
+/** Fields that boxes of the node leave undecided. */
+let fieldsOpen: f64 = 0;
+
+/** Steps that it takes to test a leaf of so many boxes. */
 function leafCost(count: f64): f64 {
-  return 0.5 + count / 5.0;
+  return 0.5 + scanned * (0.5 + count / 4) * (0.4 + BLOCK_FIELD_COST * fieldsOpen);
 }
 
 function chooseCut(list: usize, count: u32): bool {
@@ -472,7 +461,7 @@ function chooseCut(list: usize, count: u32): bool {
   }
 
   // the best windows of each width in each field
-  const room = max<u32>(3, min<u32>(MOST_BITS, 33 - clz(count)));
+  const room = max<u32>(3, min<u32>(MOST_BITS, 31 - clz(count)));
   let windowCount: u32 = 0;
   for (let slot: u32 = 0; slot < slotCount; slot++) {
     for (let width: u32 = 1; width <= min(MOST_WINDOW, room); width++) {
@@ -519,6 +508,7 @@ function chooseCut(list: usize, count: u32): bool {
       propose(load<f32>(a, 12) + load<f32>(b, 12) - <f32>0.3, i, j);
     }
   }
+  fieldsOpen = <f64>popcnt(undecided(list, count));
   let bestCost = leafCost(<f64>count) - 0.25;
   let found = false;
   for (let k: u32 = 0; k < topCount; k++) {

@@ -68,25 +68,25 @@ function classifyBlock(part: usize, records: usize, n: u32, out: usize): void {
   for (let i: u32 = 0; i < all; i++) {
     const number = load<u32>(PACKETS + (i << 2));
     const node = <usize>load<u32>(NODES + (number << 2));
-    const answer = firstIn(node, records + <usize>number * PACKET_BYTES);
     const at = out + (number << 2);
-    store<u32>(at, min(answer, load<u32>(at)));
+    store<u32>(at, firstIn(node, records + <usize>number * PACKET_BYTES, load<u32>(at)));
   }
 }
 
 const LIST = memory.data(256 * 4);
 
-function firstIn(node: usize, packet: usize): u32 {
+/** The first clause of the leaf that holds, if it stands before `best`; else `best`. */
+function firstIn(node: usize, packet: usize, best: u32): u32 {
   const fields = load<u32>(node) & 0xffff;
   const leaf = <usize>load<u32>(node, 4);
   const bytes: usize = 16 + 32 * popcnt(fields);
   let block = leaf + LEAF_HEADER;
   const end = block + <usize>load<u32>(leaf) * bytes;
-  for (; block < end; block += bytes) {
+  for (; block < end && load<u32>(block) < best; block += bytes) {
     const bits = blockMask(block, fields, packet);
-    if (bits != 0) return load<u32>(block + (ctz(bits) << 2));
+    if (bits != 0) return min(best, load<u32>(block + (ctz(bits) << 2)));
   }
-  return NONE;
+  return best;
 }
 
 /** classify, a packet at a time: what the block-wise one is held equal to. */
@@ -98,7 +98,7 @@ export function classifyPlain(program: usize, packets: usize, count: u32, answer
     let best: u32 = NONE;
     for (let part: u32 = 0; part < parts; part++) {
       const at = tree + TREE_PARTS + <usize>part * PART_BYTES;
-      if (load<u32>(at, PART_FIRST) < best) best = min(best, firstIn(leafOf(at, packet), packet));
+      if (load<u32>(at, PART_FIRST) < best) best = firstIn(leafOf(at, packet), packet, best);
     }
     store<u32>(answers + (<usize>i << 2), best);
   }

@@ -1,7 +1,7 @@
 // Tests of a clause that no box can say, in order; stops at the first that is false.
 //
 // Memory (16 bytes for each limit, nth or chance, zero at first):
-//   limit   f64 credit in tokens' cost, f64 clock of the last evaluation; see below
+//   limit   f64 credits left, f64 clock of the last evaluation in credits, plus 1
 //   nth     u32 evaluations, modulo `every`
 //   random  u32 packet + 1 of the last evaluation, u32 evaluations for that packet
 
@@ -112,7 +112,18 @@ function nth(state: u32, every: u32, packet: u32): bool {
   return evaluation == packet;
 }
 
-function limit(state: u32, average: u32, burst: u32): bool {
+/** The clock in credits. */
+const CREDITS_PER_SECOND: f64 = 32000;
+
+/** limit_mt() of xt_limit.c; a packet costs `cost` of at most `cap` credits, which come with time. */
+function limit(state: u32, cost: u32, cap: u32): bool {
   const at = states + <usize>state * STATE_BYTES;
-  return at + average + burst == 0;
+  const clock = floor<f64>(now * CREDITS_PER_SECOND + 0.5);
+  const seen = load<f64>(at, 8);
+  let left = <f64>cap;
+  if (seen != 0) left = min<f64>(left, load<f64>(at) + clock - (seen - 1));
+  store<f64>(at, clock + 1, 8);
+  const good = left >= <f64>cost;
+  store<f64>(at, good ? left - <f64>cost : left);
+  return good;
 }

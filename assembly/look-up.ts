@@ -5,7 +5,6 @@
 // tree does not cut on fields that actions change. A clause acts once, however many of its boxes hold.
 
 import {
-  ACTION_BACK,
   ACTION_CALL,
   ACTION_ENDS,
   ACTION_GO_ON,
@@ -131,78 +130,119 @@ function seek(part: usize, packet: usize, from: u32): void {
   store<u32>(PART_BLOCK + part, <u32>block);
 }
 
-/** The clause that ended the look-up; 0: the packet was dropped by a match (a transport header cut short). */
+/** What `act` says beside the clause to go on from: no clause has such a number. */
+const ENDED: u32 = 0xffffffff;
+const LEFT: u32 = 0xfffffffe;
+const STOPPED: u32 = 0xfffffffd;
+
+// where a CALL or BACK leads
+let depth: usize = 0;
+let next: usize = 0;
+let nextFrom: u32 = 0;
+/** The clause one of whose matches dropped the packet, when `run` gives 0. */
+export let dropper: usize = 0;
+
+/** Does what the clause says, if its tests hold; gives the least clause to go on with, or ENDED, LEFT, STOPPED. */
+function act(program: usize, clause: usize, index: u32, packet: usize): u32 {
+  if (load<u32>(clause, CLAUSE_TEST_COUNT) != 0) {
+    const held = holds(program, clause, packet);
+    if (held != HOLDS) {
+      if (held != DROPPED) return index + 1;
+      dropper = clause;
+      return STOPPED;
+    }
+  }
+  if ((load<u32>(clause, CLAUSE_FLAGS) & CLAUSE_COUNTS) != 0) {
+    count(load<u32>(clause, CLAUSE_RULE), load<u32>(packet, FIELD_LENGTH * 4));
+  }
+  const action = load<u32>(clause, CLAUSE_ACTION);
+  if (action == ACTION_GO_ON) return index + 1;
+  if (action >= <u32>ACTION_ENDS) return ENDED;
+  if (action == ACTION_SKIP) return load<u32>(clause, CLAUSE_ARG);
+  if (action == ACTION_MARK) {
+    const mark = load<u32>(packet, FIELD_MARK * 4);
+    const mask = load<u32>(clause, CLAUSE_ARG2);
+    store<u32>(packet, (mark & ~mask) ^ load<u32>(clause, CLAUSE_ARG), FIELD_MARK * 4);
+    return index + 1;
+  }
+  if (action == ACTION_CALL) {
+    store<u32>(stack + (depth << 3), <u32>program);
+    store<u32>(stack + (depth << 3), index + 1, 4);
+    depth++;
+    next = <usize>load<u32>(<usize>load<u32>(program, PROGRAM_SUBS) + (load<u32>(clause, CLAUSE_ARG) << 2));
+    nextFrom = 0;
+  } else {
+    depth--;
+    next = <usize>load<u32>(stack + (depth << 3));
+    nextFrom = load<u32>(stack + (depth << 3), 4);
+  }
+  return LEFT;
+}
+
+/** The clause that ended the look-up; 0: a match dropped the packet (a transport header cut short). */
 export function run(main: usize, packet: usize): usize {
-  let program = main;
-  let from: u32 = 0;
-  let depth: usize = 0;
-  do {
-    // down the tree, once for each part
-    const tree = treeOf(program);
-    const clauses = clausesOf(program);
-    const parts = <usize>load<u32>(tree) << 2;
-    for (let part: usize = 0; part < parts; part += 4) {
-      const node = leafOf(tree + TREE_PARTS + (part >> 2) * PART_BYTES, packet);
-      const fields = load<u32>(node) & 0xffff;
-      const leaf = <usize>load<u32>(node, 4);
-      const bytes: usize = 16 + 32 * popcnt(fields);
-      const block = leaf + LEAF_HEADER;
-      store<u32>(PART_FIELDS + part, fields);
-      store<u32>(PART_END + part, <u32>(block + <usize>load<u32>(leaf) * bytes));
-      store<u32>(PART_BLOCK + part, <u32>(block - bytes));
-      store<u32>(PART_BITS + part, 0);
-      seek(part, packet, from);
-    }
-    let next: usize = 0;
-    // clause by clause
-    for (;;) {
-      let part: usize = 0;
-      let index = load<u32>(PART_HIT);
-      for (let other: usize = 4; other < parts; other += 4) {
-        const hit = load<u32>(PART_HIT + other);
-        if (hit < index) {
-          index = hit;
-          part = other;
-        }
-      }
+  depth = 0;
+  next = main;
+  nextFrom = 0;
+  let answer: usize = LEFT;
+  while (answer == LEFT) {
+    answer = load<u32>(treeOf(next)) == 1 ? runTree(next, packet) : runParts(next, packet);
+  }
+  return answer;
+}
+
+/** A program whose tree has one part. Gives the clause that ended the look-up, 0, or LEFT. */
+function runTree(program: usize, packet: usize): usize {
+  const clauses = clausesOf(program);
+  const node = leafOf(treeOf(program) + TREE_PARTS, packet);
+  const fields = load<u32>(node) & 0xffff;
+  const bytes: usize = 16 + 32 * popcnt(fields);
+  let block = <usize>load<u32>(node, 4) + LEAF_HEADER;
+  let from = nextFrom;
+  // the last box holds for every packet, so the leaf's end is never passed
+  for (;; block += bytes) {
+    if (load<u32>(block, 12) < from) continue;
+    let bits = blockMask(block, fields, packet);
+    while (bits != 0) {
+      const index = load<u32>(block + (ctz(bits) << 2));
+      bits &= bits - 1;
+      if (index < from) continue;
       const clause = clauses + <usize>index * CLAUSE_BYTES;
-      from = index + 1;
-      let held: u32 = HOLDS;
-      if (load<u32>(clause, CLAUSE_TEST_COUNT) != 0) held = holds(program, clause, packet);
-      if (held == HOLDS) {
-        if ((load<u32>(clause, CLAUSE_FLAGS) & CLAUSE_COUNTS) != 0) {
-          count(load<u32>(clause, CLAUSE_RULE), load<u32>(packet, FIELD_LENGTH * 4));
-        }
-        const action = load<u32>(clause, CLAUSE_ACTION);
-        if (action >= <u32>ACTION_ENDS) return clause;
-        if (action == ACTION_SKIP) {
-          from = load<u32>(clause, CLAUSE_ARG);
-        } else if (action == ACTION_MARK) {
-          const mark = load<u32>(packet, FIELD_MARK * 4);
-          const mask = load<u32>(clause, CLAUSE_ARG2);
-          store<u32>(packet, (mark & ~mask) ^ load<u32>(clause, CLAUSE_ARG), FIELD_MARK * 4);
-        } else if (action == ACTION_CALL) {
-          store<u32>(stack + (depth << 3), <u32>program);
-          store<u32>(stack + (depth << 3), from, 4);
-          depth++;
-          next = <usize>load<u32>(<usize>load<u32>(program, PROGRAM_SUBS) + (load<u32>(clause, CLAUSE_ARG) << 2));
-          from = 0;
-          break;
-        } else if (action == ACTION_BACK) {
-          depth--;
-          next = <usize>load<u32>(stack + (depth << 3));
-          from = load<u32>(stack + (depth << 3), 4);
-          break;
-        }
-      } else if (held == DROPPED) {
-        return 0;
-      }
-      // on: parts that stand before `from` seek again
-      for (let other: usize = 0; other < parts; other += 4) {
-        if (load<u32>(PART_HIT + other) < from) seek(other, packet, from);
-      }
+      from = act(program, clause, index, packet);
+      if (from >= STOPPED) return from == ENDED ? clause : from == LEFT ? LEFT : 0;
     }
-    program = next;
-  } while (program != 0);
+  }
+  return 0;
+}
+
+/** As runTree, for a tree of several parts: the lowest clause that any of them finds is next. */
+function runParts(program: usize, packet: usize): usize {
+  const tree = treeOf(program);
+  const clauses = clausesOf(program);
+  const parts = <usize>load<u32>(tree) << 2;
+  let from = nextFrom;
+  for (let part: usize = 0; part < parts; part += 4) {
+    const node = leafOf(tree + TREE_PARTS + (part >> 2) * PART_BYTES, packet);
+    const fields = load<u32>(node) & 0xffff;
+    const leaf = <usize>load<u32>(node, 4);
+    const bytes: usize = 16 + 32 * popcnt(fields);
+    const block = leaf + LEAF_HEADER;
+    store<u32>(PART_FIELDS + part, fields);
+    store<u32>(PART_END + part, <u32>(block + <usize>load<u32>(leaf) * bytes));
+    store<u32>(PART_BLOCK + part, <u32>(block - bytes));
+    store<u32>(PART_BITS + part, 0);
+    seek(part, packet, from);
+  }
+  for (;;) {
+    let index = load<u32>(PART_HIT);
+    for (let part: usize = 4; part < parts; part += 4) index = min(index, load<u32>(PART_HIT + part));
+    const clause = clauses + <usize>index * CLAUSE_BYTES;
+    from = act(program, clause, index, packet);
+    if (from >= STOPPED) return from == ENDED ? clause : from == LEFT ? LEFT : 0;
+    // parts that stand before `from` seek again
+    for (let part: usize = 0; part < parts; part += 4) {
+      if (load<u32>(PART_HIT + part) < from) seek(part, packet, from);
+    }
+  }
   return 0;
 }

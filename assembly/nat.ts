@@ -72,7 +72,8 @@ function hashAddress(word: u32, initial: u32): u32 {
 function pickAddress(src: u32, dst: u32, lo: u32, hi: u32, persistent: bool): u32 {
   if (lo == hi) return lo;
   const hash = hashAddress(swapped(src), persistent ? 0 : swapped(dst));
-  return lo + <u32>((<u64>hash * (<u64>(hi - lo) + 1)) >> 32);
+  // of 2^32 addresses the kernel counts 0
+  return lo + <u32>((<u64>hash * <u64>(hi - lo + 1)) >> 32);
 }
 
 /**
@@ -136,7 +137,7 @@ export function translate(packet: usize, record: usize, source: bool, address: u
   }
   let offset: u32 = 0;
   if ((flags & NAT_SHIFT) != 0) {
-    offset = port - load<u32>(record, NAT_BASE_PORT);
+    offset = (port - load<u32>(record, NAT_BASE_PORT)) & 0xffff;
   } else if (random || source) {
     offset = draw(state, rule) & 0xffff;
     chosen = chosen || size > 1;

@@ -13,7 +13,6 @@
 
 import {
   ACTION_ACCEPT,
-  ACTION_DNAT,
   ACTION_DROP,
   ACTION_MASQUERADE,
   ACTION_REDIRECT,
@@ -49,18 +48,16 @@ import {
   DECISION_TTL,
   DECISION_VERDICT,
   DECISION_WHERE,
-  ERRNO_EACCES,
-  ERRNO_EHOSTUNREACH,
-  ERRNO_EINVAL,
-  ERRNO_ENETUNREACH,
+  ERRNO_EIO,
+  ERRNO_EMSGSIZE,
   ERRNO_EPERM,
   FACT_BAD_CHECKSUM,
   FACT_BOUND,
-  FACT_CHOOSE_SOURCE,
   FACT_DF,
   FACT_FRAME_SHIFT,
   FACT_LOCAL,
   FACT_MALFORMED,
+  FACT_MORE_FRAGMENTS,
   FACT_ODD,
   FACT_SOURCE_ROUTED,
   FIELD_CT_STATE,
@@ -81,7 +78,6 @@ import {
   FIELD_TTL,
   FIREWALL_CHECKSUM,
   FIREWALL_FLAGS,
-  FIREWALL_IFACES,
   FIREWALL_LO,
   FIREWALL_ODD,
   FIREWALL_TCP_LOOSE,
@@ -94,59 +90,79 @@ import {
   HOOK_POSTROUTING,
   HOOK_PREROUTING,
   IFACE_ADDRESS,
-  IFACE_BYTES,
   IFACE_FORWARDING,
+  IFACE_MTU,
+  IFACE_ROUTE_LOCALNET,
+  IFACE_SEND_REDIRECTS,
   IFACE_SOURCE_ROUTE,
+  IFACE_UP,
   NONE,
   PACKET_BYTES,
   REJECT_TCP_RESET,
   REPLY_RESET,
-  ROUTE_BLACKHOLE,
   ROUTE_BROADCAST,
   ROUTE_IFACE,
   ROUTE_LOCAL,
   ROUTE_MTU,
-  ROUTE_MULTICAST,
   ROUTE_NONE,
   ROUTE_PROHIBIT,
-  ROUTE_SRC,
   ROUTE_TYPE,
   ROUTE_UNICAST,
   ROUTE_UNREACHABLE,
+  ROUTE_VIA,
   TABLE_FILTER,
   TABLE_MANGLE,
   TABLE_NAT,
   TABLE_RAW,
   TABLE_SECURITY,
   TRANSPORT_OFFSET_1,
+  UNMODELLED_FORWARD_LO,
+  UNMODELLED_FRAGMENTS_LO,
+  UNMODELLED_HELD,
+  UNMODELLED_OWN_GROUP,
+  UNMODELLED_PROTOCOL,
+  UNMODELLED_REASSEMBLY,
+  UNMODELLED_SOURCE_ROUTE,
   VERDICT_DELIVERED,
   VERDICT_DROPPED,
   VERDICT_FORWARDED,
   VERDICT_REJECTED,
   VERDICT_SENT,
+  VERDICT_UNMODELLED,
   WHERE_BEFORE_NETFILTER,
   WHERE_ROUTING,
+  WHERE_TRANSMIT,
 } from "../src/layout";
-import { beginPacket, run, traceCount } from "./look-up";
+import { beginPacket, dropper, run, traceCount } from "./look-up";
 import { chosen, startNat, translate } from "./nat";
+import { dataOf } from "./program";
 import {
+  asSource,
   ifaceFlags,
+  ifaceOf,
   isLoopback,
   isMulticast,
-  isOwn,
   LIMITED_BROADCAST,
   lookUp,
-  nextHop,
-  routesLocalnet,
+  output,
+  pathGroup,
+  pathIface,
+  pathLocal,
+  pathMtu,
+  pathSrc,
+  pathVia,
   selectAddress,
+  SOURCE_ON_LINK,
+  SOURCE_REFUSED,
   validSource,
 } from "./route";
-import { dataOf } from "./program";
 
 const ICMP: u32 = 1;
-const IGMP: u32 = 2;
 const TCP: u32 = 6;
 const UDP: u32 = 17;
+const ICMPV6: u32 = 58;
+const SCTP: u32 = 132;
+const UDPLITE: u32 = 136;
 
 /** The packet on its way. */
 const CURRENT = memory.data(64, 16);
@@ -155,17 +171,29 @@ let firewall: usize = 0;
 let out: usize = 0;
 let path: u32 = 0;
 let hooks: u32 = 0;
-/** Route of the packet; 0 before routing. */
-let route: usize = 0;
-/** The destination of the route is a broadcast or a group: no ICMP error is made. */
-let routedToMany = false;
+/** The packet has a way; what follows says which. */
+let routed = false;
+let wayIface: u32 = 0;
+let wayVia: u32 = NONE;
+let wayMtu: u32 = 0;
+let wayLocal = false;
+let wayGroup = false;
+/** nat has been asked for the destination, for the source: over lo it is not asked again. */
+let destinationDone = false;
+let sourceDone = false;
+/** Has a connection of its own, not yet known. */
+let fresh = false;
+/** Of the socket, or 0. */
+let boundIface: u32 = 0;
+/** The answer that a redirect made. */
+let redirect: u32 = NONE;
 
 function get(field: i32): u32 {
-  return load<u32>(CURRENT + (field << 2));
+  return load<u32>(CURRENT + (<usize>field << 2));
 }
 
 function set(field: i32, value: u32): void {
-  store<u32>(CURRENT + (field << 2), value);
+  store<u32>(CURRENT + (<usize>field << 2), value);
 }
 
 /** Sends `count` packet records their whole way; one decision record each. `times`: f64 seconds for each, 0: always 0. */
@@ -183,20 +211,20 @@ export function way(
     out = decisions + <usize>i * DECISION_BYTES;
     beginPacket(firstIndex + i, times == 0 ? 0 : load<f64>(times + (<usize>i << 3)));
     startNat();
-    path = 0;
-    hooks = 0;
-    route = 0;
-    routedToMany = false;
-    store<u64>(out, 0);
+    path = hooks = 0;
+    routed = wayLocal = wayGroup = destinationDone = sourceDone = fresh = false;
+    redirect = NONE;
+    boundIface = (get(FIELD_FACTS) & FACT_BOUND) != 0 ? get(FIELD_OUT_IFACE) : 0;
+    store<u32>(out, 0);
     store<u32>(out, NONE, DECISION_RULE);
     store<u32>(out, 0, DECISION_IFACE);
-    store<u64>(out, 0, DECISION_TTL);
+    store<u32>(out, 0, DECISION_TTL);
     store<u32>(out, NONE, DECISION_CT_STATE);
     store<u32>(out, NONE, DECISION_REPLY);
     store<u32>(out, NONE, DECISION_DNAT_RULE);
     store<u32>(out, NONE, DECISION_SNAT_RULE);
-    if ((get(FIELD_FACTS) & FACT_LOCAL) != 0) sendLocal();
-    else receive();
+    if ((get(FIELD_FACTS) & FACT_LOCAL) != 0) send();
+    else arrive();
     store<u32>(out, get(FIELD_SRC), DECISION_SRC);
     store<u32>(out, get(FIELD_DST), DECISION_DST);
     store<u32>(out, get(FIELD_SPORT), DECISION_SPORT);
@@ -210,129 +238,61 @@ export function way(
   }
 }
 
-// -- endings
+// -- endings; each gives false: the packet does not go on
 
-function end(verdict: i32, where: i32): void {
+function end(verdict: i32, where: i32): bool {
   store<u8>(out, <u8>verdict, DECISION_VERDICT);
   store<u8>(out, <u8>where, DECISION_WHERE);
+  return false;
 }
 
-function drop(where: i32): void {
-  end(VERDICT_DROPPED, where);
+function drop(where: i32): bool {
+  store<u32>(out, NONE, DECISION_RULE);
+  return end(VERDICT_DROPPED, where);
 }
 
-function enter(hook: i32): void {
-  path |= (<u32>hook + 1) << hooks;
-  hooks += 3;
+function fail(where: i32, errno: i32): bool {
+  store<u8>(out, <u8>errno, DECISION_ERRNO);
+  return drop(where);
+}
+
+/** A rule or policy says so; `answer` is what REJECT answers, or NONE. */
+function refuse(hook: i32, rule: u32, answer: u32): bool {
+  store<u32>(out, rule, DECISION_RULE);
+  // an earlier redirect counts as the answer
+  if (redirect != NONE) answer = redirect;
+  store<u32>(out, answer, DECISION_REPLY);
+  if ((get(FIELD_FACTS) & FACT_LOCAL) != 0 && get(FIELD_IN_IFACE) == 0) {
+    store<u8>(out, ERRNO_EPERM, DECISION_ERRNO);
+  }
+  return end(answer == NONE ? VERDICT_DROPPED : VERDICT_REJECTED, hook);
+}
+
+function unmodelled(reason: i32): bool {
+  return end(VERDICT_UNMODELLED, reason);
 }
 
 // -- chains
 
-/** The clause that decided; 0: none did, the packet goes on. Records DROP and REJECT, and filter's ACCEPT. */
-function chain(table: i32, hook: i32): usize {
-  const program = programOf(table, hook);
-  return program == 0 ? 0 : run(program, CURRENT);
+/** Enters a hook; false: the packet waits there in a way that is not modelled. */
+function enter(hook: i32): bool {
+  path |= (<u32>hook + 1) << hooks;
+  hooks += 3;
+  return true;
 }
 
-/** Runs the chain of a table that only lets pass or stops; false: the packet has ended. */
-function passes(table: i32, hook: i32): bool {
-  const clause = chain(table, hook);
-  if (clause == 0) return true;
-  const action = load<u32>(clause, CLAUSE_ACTION);
-  const rule = load<u32>(clause, CLAUSE_RULE);
-  if (action == ACTION_ACCEPT) {
-    if (table == TABLE_FILTER) store<u32>(out, rule, DECISION_RULE);
-    return true;
-  }
-  store<u32>(out, rule, DECISION_RULE);
-  if (action == ACTION_REJECT && reject(load<u32>(clause, CLAUSE_ARG), hook)) end(VERDICT_REJECTED, hook);
-  else drop(hook);
-  return false;
+function isFragment(): bool {
+  return get(FIELD_TRANSPORT) >= <u32>TRANSPORT_OFFSET_1 || (get(FIELD_FACTS) & FACT_MORE_FRAGMENTS) != 0;
 }
 
 function tracking(): bool {
   return (load<u32>(firewall, FIREWALL_FLAGS) & FIREWALL_TRACKING) != 0;
 }
 
-/** The raw chain, where no entry is attached yet and rules see INVALID; then the state, if the record does not bring it. */
-function passesUntracked(hook: i32): bool {
-  let state = get(FIELD_CT_STATE);
-  set(FIELD_CT_STATE, CT_INVALID << 2);
-  if (!passes(TABLE_RAW, hook)) return false;
-  if (tracking()) {
-    if (state == CT_FIRST) state = firstState() << 2;
-    set(FIELD_CT_STATE, state);
-    store<u32>(out, state >> 2, DECISION_CT_STATE);
-  }
-  return true;
-}
-
-/** nf_conntrack_in() without any entry. */
-function firstState(): u32 {
-  const flags = load<u32>(firewall, FIREWALL_FLAGS);
-  const facts = get(FIELD_FACTS);
-  const proto = get(FIELD_PROTO);
-  if ((facts & FACT_MALFORMED) != 0) return CT_INVALID;
-  const summed = proto == TCP || proto == UDP || proto == ICMP;
-  if (summed && (facts & FACT_BAD_CHECKSUM) != 0 && (flags & FIREWALL_CHECKSUM) != 0) return CT_INVALID;
-  if (proto == ICMP) {
-    const type = get(FIELD_ICMP) >> 8;
-    return type == 8 || type == 13 || type == 15 || type == 17 ? CT_NEW : CT_INVALID;
-  }
-  if (proto == TCP) {
-    // PSH, ECE and CWR say nothing
-    const bits = get(FIELD_TCP_FLAGS) & 0x37;
-    if (bits == 2 || bits == 0x22) return CT_NEW;
-    if (bits == 0x10 || bits == 0x30) return (flags & FIREWALL_TCP_LOOSE) != 0 ? CT_NEW : CT_INVALID;
-    return CT_INVALID;
-  }
-  return CT_NEW;
-}
-
-function isNew(): bool {
-  return tracking() && get(FIELD_CT_STATE) >> 2 == CT_NEW;
-}
-
-/** The nat chain of the hook; false: dropped, since the rule found no address. */
-function nat(hook: i32): bool {
-  if (!isNew()) return true;
-  const clause = chain(TABLE_NAT, hook);
-  if (clause == 0) return true;
-  const action = load<u32>(clause, CLAUSE_ACTION);
-  if (action == ACTION_ACCEPT) return true;
-  const rule = load<u32>(clause, CLAUSE_RULE);
-  if (action == ACTION_DROP) {
-    store<u32>(out, rule, DECISION_RULE);
-    drop(hook);
-    return false;
-  }
-  let address: u32 = 0;
-  const source = action != ACTION_DNAT && action != ACTION_REDIRECT;
-  if (action == ACTION_REDIRECT) {
-    if (hook == HOOK_OUTPUT) address = 0x7f000001;
-    else address = load<u32>(<usize>load<u32>(firewall, FIREWALL_IFACES) + get(FIELD_IN_IFACE) * IFACE_BYTES, IFACE_ADDRESS);
-    if (address == NONE) address = 0;
-  } else if (action == ACTION_MASQUERADE) {
-    const dst = get(FIELD_DST);
-    address = selectAddress(firewall, get(FIELD_OUT_IFACE), route == 0 ? dst : nextHop(route, dst));
-  }
-  if (address == 0 && (action == ACTION_REDIRECT || action == ACTION_MASQUERADE)) {
-    store<u32>(out, rule, DECISION_RULE);
-    drop(hook);
-    return false;
-  }
-  const src = get(FIELD_SRC);
-  const sport = get(FIELD_SPORT);
-  const dst = get(FIELD_DST);
-  const dport = get(FIELD_DPORT);
-  translate(CURRENT, dataOf(programOf(TABLE_NAT, hook)) + load<u32>(clause, CLAUSE_ARG), source, address, load<u32>(clause, CLAUSE_ARG2), rule);
-  const changed = src != get(FIELD_SRC) || sport != get(FIELD_SPORT) || dst != get(FIELD_DST) || dport != get(FIELD_DPORT);
-  if (changed) {
-    set(FIELD_CT_STATE, get(FIELD_CT_STATE) | (source ? CT_SNAT_BIT : CT_DNAT_BIT));
-    if (source) store<u32>(out, rule, DECISION_SNAT_RULE);
-    else store<u32>(out, rule, DECISION_DNAT_RULE);
-  }
-  return true;
+/** Enters PREROUTING or OUTPUT, where fragments are put together if connections are tracked. */
+function open(hook: i32): bool {
+  if (tracking() && isFragment()) return unmodelled(UNMODELLED_HELD);
+  return enter(hook);
 }
 
 function programOf(table: i32, hook: i32): usize {
@@ -340,170 +300,330 @@ function programOf(table: i32, hook: i32): usize {
   return <usize>load<u32>(firewall + <usize>(odd ? FIREWALL_ODD : 0) + <usize>((table * 5 + hook) << 2));
 }
 
-// -- from outside
+/** Runs the chain of a table other than nat, if there is one; false: the packet has ended. */
+function passes(table: i32, hook: i32): bool {
+  const program = programOf(table, hook);
+  if (program == 0) return true;
+  const clause = run(program, CURRENT);
+  if (clause == 0) return refuse(hook, load<u32>(dropper, CLAUSE_RULE), NONE);
+  const action = load<u32>(clause, CLAUSE_ACTION);
+  const rule = load<u32>(clause, CLAUSE_RULE);
+  if (action == ACTION_ACCEPT) {
+    if (table == TABLE_FILTER) store<u32>(out, rule, DECISION_RULE);
+    return true;
+  }
+  return refuse(hook, rule, action == ACTION_REJECT ? rejection(load<u32>(clause, CLAUSE_ARG)) : NONE);
+}
 
-function receive(): void {
+/** The connection's state, unless the record brings it; false: its protocol is tracked in a way that is not modelled. */
+function track(state: u32, incoming: bool): bool {
+  if (state == CT_FIRST) {
+    const first = firstState(incoming);
+    if (first == UNKNOWN) return unmodelled(UNMODELLED_PROTOCOL);
+    state = first << 2;
+  }
+  fresh = state >> 2 == CT_NEW;
+  set(FIELD_CT_STATE, state);
+  return true;
+}
+
+const UNKNOWN: u32 = 0xff;
+
+/** nf_conntrack_in() without any entry. */
+function firstState(incoming: bool): u32 {
+  const flags = load<u32>(firewall, FIREWALL_FLAGS);
   const facts = get(FIELD_FACTS);
-  if (((facts >> FACT_FRAME_SHIFT) & 3) == FRAME_OTHERHOST) return drop(WHERE_BEFORE_NETFILTER);
-  set(FIELD_OUT_IFACE, 0);
-  if (!preroute(true)) return;
-  if (!routeInput()) return;
-  if (load<u32>(route, ROUTE_TYPE) == ROUTE_UNICAST) forward();
-  else deliver();
+  const proto = get(FIELD_PROTO);
+  const summed = proto == TCP || proto == UDP || proto == ICMP;
+  if (incoming && summed && (facts & FACT_BAD_CHECKSUM) != 0 && (flags & FIREWALL_CHECKSUM) != 0) return CT_INVALID;
+  if ((facts & FACT_MALFORMED) != 0) return CT_INVALID;
+  if (proto == ICMP) {
+    const type = get(FIELD_ICMP) >> 8;
+    return type == 8 || type == 13 || type == 15 || type == 17 ? CT_NEW : CT_INVALID;
+  }
+  if (proto == TCP) {
+    // URG, PSH, ECE and CWR say nothing
+    const bits = get(FIELD_TCP_FLAGS) & 0x17;
+    if (bits == 0x02) return CT_NEW;
+    return bits == 0x10 && (flags & FIREWALL_TCP_LOOSE) != 0 ? CT_NEW : CT_INVALID;
+  }
+  if (proto == SCTP || proto == UDPLITE || proto == ICMPV6) return UNKNOWN;
+  return CT_NEW;
 }
 
-/** PREROUTING; `fresh`: not come back over lo. */
-function preroute(fresh: bool): bool {
-  enter(HOOK_PREROUTING);
-  if (fresh ? !passesUntracked(HOOK_PREROUTING) : !passes(TABLE_RAW, HOOK_PREROUTING)) return false;
+/** nat sees a new connection once for each side; false: dropped, since there is no address to translate to. */
+function nat(hook: i32, source: bool): bool {
+  if (!fresh || (source ? sourceDone : destinationDone)) return true;
+  const program = programOf(TABLE_NAT, hook);
+  if (program == 0) return true;
+  if (source) sourceDone = true;
+  else destinationDone = true;
+  const clause = run(program, CURRENT);
+  if (clause == 0) return refuse(hook, load<u32>(dropper, CLAUSE_RULE), NONE);
+  const action = load<u32>(clause, CLAUSE_ACTION);
+  if (action == ACTION_ACCEPT) return true;
+  const rule = load<u32>(clause, CLAUSE_RULE);
+  if (action == ACTION_DROP || action == ACTION_REJECT) return refuse(hook, rule, NONE);
+  let address: u32 = 0;
+  if (action == ACTION_REDIRECT) {
+    address = hook == HOOK_OUTPUT ? 0x7f000001 : load<u32>(ifaceOf(firewall, get(FIELD_IN_IFACE)), IFACE_ADDRESS);
+    if (address == NONE) return refuse(hook, rule, NONE);
+  } else if (action == ACTION_MASQUERADE) {
+    address = selectAddress(firewall, wayIface, wayVia == NONE ? get(FIELD_DST) : wayVia);
+    if (address == 0) return refuse(hook, rule, NONE);
+  }
+  const src = get(FIELD_SRC);
+  const sport = get(FIELD_SPORT);
+  const dst = get(FIELD_DST);
+  const dport = get(FIELD_DPORT);
+  translate(CURRENT, dataOf(program) + load<u32>(clause, CLAUSE_ARG), source, address, load<u32>(clause, CLAUSE_ARG2), rule);
+  const changed =
+    src != get(FIELD_SRC) || sport != get(FIELD_SPORT) || dst != get(FIELD_DST) || dport != get(FIELD_DPORT);
+  if (changed) set(FIELD_CT_STATE, get(FIELD_CT_STATE) | (source ? CT_SNAT_BIT : CT_DNAT_BIT));
+  if (source) store<u32>(out, rule, DECISION_SNAT_RULE);
+  else store<u32>(out, rule, DECISION_DNAT_RULE);
+  return true;
+}
+
+/** PREROUTING or OUTPUT is over: from now on it is known what state the packet has. */
+function leave(): void {
+  if (tracking()) store<u32>(out, get(FIELD_CT_STATE) >> 2, DECISION_CT_STATE);
+}
+
+// -- in
+
+function arrive(): void {
+  const iface = get(FIELD_IN_IFACE);
+  if ((ifaceFlags(firewall, iface) & IFACE_UP) == 0) {
+    fail(WHERE_ROUTING, ERRNO_EIO);
+  } else if (frame() == FRAME_OTHERHOST) {
+    drop(WHERE_BEFORE_NETFILTER);
+  } else {
+    set(FIELD_OUT_IFACE, 0);
+    receive();
+  }
+}
+
+function frame(): u32 {
+  return (get(FIELD_FACTS) >> FACT_FRAME_SHIFT) & 3;
+}
+
+function receive(): bool {
+  if (!open(HOOK_PREROUTING)) return false;
+  const state = get(FIELD_CT_STATE);
+  // before conntrack there is no entry, and rules see INVALID; over lo the packet brings what OUTPUT gave it
+  if (!routed) set(FIELD_CT_STATE, CT_INVALID << 2);
+  if (!passes(TABLE_RAW, HOOK_PREROUTING)) return false;
+  if (tracking() && !fresh && !track(routed ? CT_FIRST : state, true)) return false;
   if (!passes(TABLE_MANGLE, HOOK_PREROUTING)) return false;
-  return fresh ? nat(HOOK_PREROUTING) : true;
+  if (!nat(HOOK_PREROUTING, false)) return false;
+  // what the host sent to itself keeps its route, and the state that OUTPUT told
+  if (routed) return deliver();
+  leave();
+  return routeInput();
 }
 
-/** A record that says by itself where the packet goes: broadcasts and groups. */
-const TO_MANY = memory.data(24);
-
-/** ip_route_input_rcu(), and ip_error() for what it refuses; false: the packet has ended. */
+/** ip_route_input_rcu(), and ip_error() for what it refuses. */
 function routeInput(): bool {
   const src = get(FIELD_SRC);
   const dst = get(FIELD_DST);
   const iface = get(FIELD_IN_IFACE);
   const flags = ifaceFlags(firewall, iface);
   const mark = get(FIELD_MARK);
-  if ((get(FIELD_FACTS) & FACT_SOURCE_ROUTED) != 0 && (flags & IFACE_SOURCE_ROUTE) == 0) return refused();
   if (isMulticast(dst)) {
     // only the group of all hosts is joined; ip_mc_validate_source()
-    if (dst != 0xe0000001 || isMulticast(src) || src == LIMITED_BROADCAST) return refused();
-    if (isLoopback(src) && !routesLocalnet(firewall, iface)) return refused();
-    if (src != 0 && !validSource(firewall, src, 0, iface, 0, mark)) return refused();
-    return routeToMany(ROUTE_MULTICAST);
+    if (dst != 0xe0000001 || isMulticast(src) || src == LIMITED_BROADCAST) return drop(WHERE_ROUTING);
+    if (isLoopback(src) && (flags & IFACE_ROUTE_LOCALNET) == 0) return drop(WHERE_ROUTING);
+    return toGroup(src, iface, mark);
   }
-  if (isMulticast(src) || src == LIMITED_BROADCAST) return refused();
-  if (dst == LIMITED_BROADCAST || (src == 0 && dst == 0)) return routeBroadcast(src, iface, mark);
-  if (src == 0 || dst == 0) return refused();
-  if (isLoopback(dst) || isLoopback(src)) {
-    if (!routesLocalnet(firewall, iface)) return refused();
-  }
-  route = lookUp(firewall, dst, src, iface, 0, mark);
+  if (isMulticast(src) || src == LIMITED_BROADCAST) return drop(WHERE_ROUTING);
+  if (dst == LIMITED_BROADCAST || (src == 0 && dst == 0)) return toGroup(src, iface, mark);
+  if (src == 0 || dst == 0) return drop(WHERE_ROUTING);
+  if ((isLoopback(dst) || isLoopback(src)) && (flags & IFACE_ROUTE_LOCALNET) == 0) return drop(WHERE_ROUTING);
+  const route = lookUp(firewall, dst, src, iface, 0, mark);
   const type = load<u32>(route, ROUTE_TYPE);
-  if (type == ROUTE_BROADCAST) return routeBroadcast(src, iface, mark);
-  if (type == ROUTE_LOCAL) return validSource(firewall, src, dst, iface, 0, mark) || refused();
-  if ((flags & IFACE_FORWARDING) == 0) return refused();
-  if (type == ROUTE_UNICAST) {
-    return validSource(firewall, src, dst, iface, load<u32>(route, ROUTE_IFACE), mark) || refused();
+  if (type == ROUTE_BROADCAST) return toGroup(src, iface, mark);
+  if (type == ROUTE_LOCAL) {
+    if (validSource(firewall, src, dst, iface, 0, mark) == SOURCE_REFUSED) return drop(WHERE_ROUTING);
+    return toHost(false);
   }
-  let code: u32 = NONE;
-  if (type == ROUTE_NONE) code = 0;
-  else if (type == ROUTE_UNREACHABLE) code = 1;
-  else if (type == ROUTE_PROHIBIT) code = 13;
-  if (code != NONE) icmpError((3 << 8) | code);
-  return refused();
+  const forwarding = (flags & IFACE_FORWARDING) != 0;
+  if (type == ROUTE_UNICAST && forwarding) {
+    const outIface = load<u32>(route, ROUTE_IFACE);
+    const source = validSource(firewall, src, dst, iface, outIface, mark);
+    if (source == SOURCE_REFUSED || !mayBeRouted(flags)) return false;
+    wayIface = outIface;
+    wayVia = load<u32>(route, ROUTE_VIA);
+    wayMtu = load<u32>(route, ROUTE_MTU);
+    wayLocal = outIface == load<u32>(firewall, FIREWALL_LO);
+    return forward(outIface == iface && source == SOURCE_ON_LINK && (flags & IFACE_SEND_REDIRECTS) != 0);
+  }
+  if (!mayBeRouted(flags)) return false;
+  if (forwarding) {
+    if (type == ROUTE_NONE) icmpError(3 << 8);
+    else if (type == ROUTE_UNREACHABLE) icmpError((3 << 8) | 1);
+    else if (type == ROUTE_PROHIBIT) icmpError((3 << 8) | 13);
+  }
+  return drop(WHERE_ROUTING);
 }
 
-function refused(): bool {
+/** Sets the packet down as dropped by routing; true if it asks for no route of its own. */
+function mayBeRouted(flags: u32): bool {
   drop(WHERE_ROUTING);
+  if ((get(FIELD_FACTS) & FACT_SOURCE_ROUTED) == 0) return true;
+  if ((flags & IFACE_SOURCE_ROUTE) != 0) unmodelled(UNMODELLED_SOURCE_ROUTE);
   return false;
 }
 
-function routeBroadcast(src: u32, iface: u32, mark: u32): bool {
-  if (src != 0 && !validSource(firewall, src, 0, iface, 0, mark)) return refused();
-  return routeToMany(ROUTE_BROADCAST);
+function toGroup(src: u32, iface: u32, mark: u32): bool {
+  if (src != 0 && validSource(firewall, src, 0, iface, 0, mark) == SOURCE_REFUSED) return drop(WHERE_ROUTING);
+  return toHost(true);
 }
 
-function routeToMany(type: i32): bool {
-  routedToMany = true;
-  store<u32>(TO_MANY, type, ROUTE_TYPE);
-  route = TO_MANY;
-  return true;
+function toHost(group: bool): bool {
+  if (!mayBeRouted(ifaceFlags(firewall, get(FIELD_IN_IFACE)))) return false;
+  wayIface = load<u32>(firewall, FIREWALL_LO);
+  wayVia = NONE;
+  wayLocal = true;
+  wayGroup = group;
+  routed = true;
+  return deliver();
 }
 
-function deliver(): void {
+function deliver(): bool {
+  if (isFragment()) return unmodelled(UNMODELLED_REASSEMBLY);
   enter(HOOK_INPUT);
   set(FIELD_OUT_IFACE, 0);
-  if (!passes(TABLE_MANGLE, HOOK_INPUT)) return;
-  if (!passes(TABLE_FILTER, HOOK_INPUT)) return;
-  if (!passes(TABLE_SECURITY, HOOK_INPUT)) return;
-  if (!sourceDone && !nat(HOOK_INPUT)) return;
-  end(VERDICT_DELIVERED, 0);
+  if (!passes(TABLE_MANGLE, HOOK_INPUT)) return false;
+  if (!passes(TABLE_FILTER, HOOK_INPUT)) return false;
+  if (!passes(TABLE_SECURITY, HOOK_INPUT)) return false;
+  if (!nat(HOOK_INPUT, true)) return false;
   store<u32>(out, get(FIELD_IN_IFACE), DECISION_IFACE);
+  return end(VERDICT_DELIVERED, 0);
 }
 
-/** The source half of NAT is set up already: POSTROUTING came before INPUT. */
-let sourceDone = false;
-
-function forward(): void {
-  // ip_forward()
-  if (((get(FIELD_FACTS) >> FACT_FRAME_SHIFT) & 3) != FRAME_HOST) return drop(WHERE_ROUTING);
+/** ip_forward(); `redirects`: a neighbour sent what it could have sent directly. */
+function forward(redirects: bool): bool {
+  routed = true;
+  if (frame() != FRAME_HOST) return drop(WHERE_ROUTING);
   const ttl = get(FIELD_TTL);
   if (ttl <= 1) {
     icmpError(11 << 8);
     return drop(WHERE_ROUTING);
   }
-  const mtu = load<u32>(route, ROUTE_MTU);
-  const long = get(FIELD_LENGTH) > mtu;
-  if (long && (get(FIELD_FACTS) & FACT_DF) != 0) {
+  if (get(FIELD_LENGTH) > wayMtu && (get(FIELD_FACTS) & FACT_DF) != 0) {
     icmpError((3 << 8) | 4);
     return drop(WHERE_ROUTING);
   }
+  if (wayLocal) return unmodelled(UNMODELLED_FORWARD_LO);
   set(FIELD_TTL, ttl - 1);
-  set(FIELD_OUT_IFACE, load<u32>(route, ROUTE_IFACE));
+  if (redirects && icmpError((5 << 8) | 1)) redirect = (5 << 8) | 1;
+  set(FIELD_OUT_IFACE, wayIface);
   enter(HOOK_FORWARD);
-  if (!passes(TABLE_MANGLE, HOOK_FORWARD)) return;
-  if (!passes(TABLE_FILTER, HOOK_FORWARD)) return;
-  if (!passes(TABLE_SECURITY, HOOK_FORWARD)) return;
-  if (!postroute()) return;
-  end(VERDICT_FORWARDED, 0);
-  store<u32>(out, get(FIELD_OUT_IFACE), DECISION_IFACE);
-  if (long) store<u16>(out, <u16>mtu, DECISION_MTU);
+  if (!passes(TABLE_MANGLE, HOOK_FORWARD)) return false;
+  if (!passes(TABLE_FILTER, HOOK_FORWARD)) return false;
+  if (!passes(TABLE_SECURITY, HOOK_FORWARD)) return false;
+  return postroute() && transmit(VERDICT_FORWARDED);
+}
+
+// -- out
+
+/** raw_send_hdrinc(): a packet of the host is routed, without its source, before it meets any rule. */
+function send(): void {
+  const bound = boundIface;
+  const errno = output(firewall, 0, get(FIELD_DST), get(FIELD_MARK), bound, true);
+  if (errno != 0) {
+    fail(WHERE_ROUTING, errno);
+    return;
+  }
+  if (get(FIELD_LENGTH) > load<u32>(ifaceOf(firewall, pathIface), IFACE_MTU)) {
+    fail(WHERE_ROUTING, ERRNO_EMSGSIZE);
+    return;
+  }
+  if (get(FIELD_SRC) == 0) set(FIELD_SRC, pathSrc);
+  if (!takePath()) return;
+  set(FIELD_OUT_IFACE, wayIface);
+  if (!open(HOOK_OUTPUT)) return;
+  const state = get(FIELD_CT_STATE);
+  set(FIELD_CT_STATE, CT_INVALID << 2);
+  if (!passes(TABLE_RAW, HOOK_OUTPUT)) return;
+  if (tracking() && !track(state, false)) return;
+  const mark = get(FIELD_MARK);
+  if (!passes(TABLE_MANGLE, HOOK_OUTPUT)) return;
+  if (get(FIELD_MARK) != mark && !reroute(bound)) return;
+  const dst = get(FIELD_DST);
+  if (!nat(HOOK_OUTPUT, false)) return;
+  if (get(FIELD_DST) != dst && !reroute(bound)) return;
+  if (!passes(TABLE_FILTER, HOOK_OUTPUT)) return;
+  if (!passes(TABLE_SECURITY, HOOK_OUTPUT)) return;
+  leave();
+  if (postroute()) transmit(VERDICT_SENT);
+}
+
+/** Makes what `output` found the packet's way. */
+function takePath(): bool {
+  if (pathGroup) return unmodelled(UNMODELLED_OWN_GROUP);
+  wayIface = pathIface;
+  wayVia = pathVia;
+  wayMtu = pathMtu;
+  wayLocal = pathLocal;
+  routed = true;
+  return true;
+}
+
+/** ip_route_me_harder(). The rest of OUTPUT goes on seeing the old interface. */
+function reroute(bound: u32): bool {
+  const errno = output(firewall, asSource(firewall, get(FIELD_SRC)), get(FIELD_DST), get(FIELD_MARK), bound, true);
+  return errno == 0 ? takePath() : fail(HOOK_OUTPUT, errno);
 }
 
 function postroute(): bool {
+  set(FIELD_OUT_IFACE, wayIface);
   enter(HOOK_POSTROUTING);
-  if (!passes(TABLE_MANGLE, HOOK_POSTROUTING)) return false;
-  return nat(HOOK_POSTROUTING);
+  return passes(TABLE_MANGLE, HOOK_POSTROUTING) && nat(HOOK_POSTROUTING, true);
+}
+
+function transmit(verdict: i32): bool {
+  const long = get(FIELD_LENGTH) > wayMtu;
+  if (long && (get(FIELD_FACTS) & FACT_DF) != 0) {
+    icmpError((3 << 8) | 4);
+    return fail(WHERE_TRANSMIT, ERRNO_EMSGSIZE);
+  }
+  if (wayIface == load<u32>(firewall, FIREWALL_LO)) {
+    if (long) return unmodelled(UNMODELLED_FRAGMENTS_LO);
+    set(FIELD_IN_IFACE, wayIface);
+    set(FIELD_OUT_IFACE, 0);
+    return receive();
+  }
+  store<u32>(out, wayIface, DECISION_IFACE);
+  store<u32>(out, redirect, DECISION_REPLY);
+  if (long) store<u16>(out, <u16>wayMtu, DECISION_MTU);
+  return end(verdict, 0);
 }
 
 // -- answers: whether the host makes one
 
 /** __icmp_send(): records the answer `type << 8 | code` if one is made. */
 function icmpError(reply: u32): bool {
-  if (((get(FIELD_FACTS) >> FACT_FRAME_SHIFT) & 3) != FRAME_HOST || routedToMany) return false;
-  if (get(FIELD_TRANSPORT) >= <u32>TRANSPORT_OFFSET_1) return false;
+  if (frame() != FRAME_HOST || wayGroup) return false;
+  const transport = get(FIELD_TRANSPORT);
+  if (transport >= <u32>TRANSPORT_OFFSET_1) return false;
   if (get(FIELD_PROTO) == ICMP) {
+    // only to what is surely no error itself
     const type = get(FIELD_ICMP) >> 8;
-    if (type > 18 || type == 3 || type == 4 || type == 5 || type == 11 || type == 12) return false;
+    if (transport == 0 || !(type == 0 || type == 8 || (type >= 13 && type <= 18))) return false;
   }
-  // the way back
-  const back = lookUp(firewall, get(FIELD_SRC), isOwn(firewall, get(FIELD_DST)) ? get(FIELD_DST) : 0, load<u32>(firewall, FIREWALL_LO), 0, 0);
-  if (!leads(back)) return false;
+  if (output(firewall, wayLocal ? get(FIELD_DST) : 0, get(FIELD_SRC), 0, 0, false) != 0) return false;
   store<u32>(out, reply, DECISION_REPLY);
   return true;
 }
 
-/** The route is one by which a packet can be sent. */
-function leads(back: usize): bool {
-  const type = load<u32>(back, ROUTE_TYPE);
-  return type == ROUTE_UNICAST || type == ROUTE_LOCAL || type == ROUTE_BROADCAST || type == ROUTE_MULTICAST;
-}
-
-/** reject_tg(): nf_send_unreach() and nf_send_reset(); true if an answer is made. */
-function reject(kind: u32, hook: i32): bool {
+/** reject_tg(): nf_send_unreach() and nf_send_reset(); NONE: nothing is answered. */
+function rejection(kind: u32): u32 {
   const facts = get(FIELD_FACTS);
-  if (get(FIELD_TRANSPORT) >= <u32>TRANSPORT_OFFSET_1 || (facts & FACT_BAD_CHECKSUM) != 0) return false;
-  if (kind != REJECT_TCP_RESET) return icmpError((3 << 8) | kind);
-  if (routedToMany || (get(FIELD_TCP_FLAGS) & 4) != 0 || get(FIELD_TRANSPORT) < 20) return false;
-  const back = lookUp(firewall, get(FIELD_SRC), get(FIELD_DST), load<u32>(firewall, FIREWALL_LO), 0, 0);
-  if (!leads(back)) return false;
-  store<u32>(out, REPLY_RESET, DECISION_REPLY);
-  return true;
-}
-
-// -- from the host
-
-function fail(errno: i32): void {
-  store<u8>(out, <u8>errno, DECISION_ERRNO);
-}
-
-function sendLocal(): void {
-  drop(WHERE_ROUTING);
+  if (get(FIELD_TRANSPORT) >= <u32>TRANSPORT_OFFSET_1 || (facts & FACT_BAD_CHECKSUM) != 0) return NONE;
+  if (kind != REJECT_TCP_RESET) return icmpError((3 << 8) | kind) ? (3 << 8) | kind : NONE;
+  if (get(FIELD_PROTO) != TCP || get(FIELD_TRANSPORT) < 20 || (get(FIELD_TCP_FLAGS) & 4) != 0 || wayGroup) return NONE;
+  const errno = output(firewall, asSource(firewall, get(FIELD_DST)), get(FIELD_SRC), 0, boundIface, true);
+  return errno == 0 ? REPLY_RESET : NONE;
 }

@@ -1,20 +1,36 @@
 // A rule set on a host, ready to be asked: text has been parsed, chains are lowered and their trees built.
 
-import type { Outcome, RuleCounter, Trace } from "./classifier.ts";
+import type { Outcome, RuleCounter, RuleRef, Trace } from "./classifier.ts";
 import { InterfaceTable } from "./compile/interfaces.ts";
 import type { LowerContext } from "./compile/lower.ts";
 import { MemoryTable } from "./compile/memory.ts";
 import { addressTypes } from "./compile/routes.ts";
 import { RuleTable } from "./compile/ruletable.ts";
 import { needsTracking } from "./compile/tracking.ts";
-import { loadChains, loadHost } from "./engine/host.ts";
+import type { Program } from "./compile/program.ts";
+import { HOOKS, loadChains, loadHost } from "./engine/host.ts";
+import type { LoadedChain } from "./engine/host.ts";
 import { EngineError, Instance } from "./engine/instance.ts";
-import { isOdd, readOutcome, writeArrival } from "./engine/records.ts";
-import type { OutcomeContext } from "./engine/records.ts";
+import { isOdd, PLACES, readArrival, readOutcome, unmodelled, VERDICTS, writeArrival } from "./engine/records.ts";
 import type { Host } from "./host/host.ts";
-import { DECISION_BYTES, DECISION_TRACE_END, FIELD_COUNT, PACKET_BYTES } from "./layout.ts";
+import {
+  DECISION_BYTES,
+  DECISION_TRACE_END,
+  FIELD_COUNT,
+  PACKET_BYTES,
+  TALLY_BYTES,
+  TALLY_NAT,
+  TALLY_NAT_BYTES,
+  TALLY_NAT_ENTRIES,
+  TALLY_NAT_OTHERS,
+  TRAFFIC_KIND,
+  TRAFFIC_SEED,
+} from "./layout.ts";
 import type { Arrival } from "./packet/packet.ts";
+import { UnsupportedError } from "./reference/error.ts";
 import type { Ruleset } from "./rules/ruleset.ts";
+import { loadTraffic, TRAFFIC_KINDS } from "./traffic/traffic.ts";
+import type { TrafficKind } from "./traffic/traffic.ts";
 
 export interface FirewallOptions {
   /** For what the kernel would draw by lot. 1. */
@@ -34,8 +50,46 @@ export function compileFirewall(ruleset: Ruleset, host: Host, options: FirewallO
   return new Firewall(ruleset, host, options);
 }
 
+export interface StreamOptions {
+  readonly packets: number;
+  readonly seed?: number;
+  readonly traffic?: TrafficKind;
+  /** One packet in so many is given out to be checked; 0: none. */
+  readonly sampleEvery?: number;
+}
+
+/** What a stream has done since the last one. */
+export interface StreamStep {
+  readonly packets: number;
+  /** Milliseconds spent making packets, and sending them their way. */
+  readonly generateMs: number;
+  readonly wayMs: number;
+  readonly samples: readonly { readonly arrival: Arrival; readonly outcome: Outcome }[];
+}
+
+/** What the streams of a firewall have added up to. */
+export interface Tally {
+  readonly verdicts: readonly {
+    readonly verdict: Outcome["verdict"];
+    readonly where: Outcome["where"];
+    readonly packets: number;
+  }[];
+  /** Which nat rule translated to what: destinations with their port, sources without. */
+  readonly nat: readonly {
+    readonly rule: RuleRef;
+    readonly kind: "destination" | "source";
+    readonly address: number;
+    readonly port: number;
+    readonly packets: number;
+  }[];
+  /** Translations beyond those that are told apart (3,072 different ones). */
+  readonly natOthers: number;
+}
+
 /** Packets in one call of the engine. */
 const BATCH = 4096;
+/** Packets between two steps of a stream. */
+const STEP = 1 << 17;
 /** Rule numbers of one batch's traces. */
 const TRACE_WORDS = 1 << 20;
 const STATE_BYTES = 16;
@@ -47,8 +101,10 @@ export class Firewall {
   readonly rules: RuleTable;
   readonly interfaces: InterfaceTable;
   readonly tracking: boolean;
+  /** Bytes of the trees of all chains. */
   readonly treeBytes: number;
   readonly clauseCount: number;
+  readonly #chains: readonly LoadedChain[];
   readonly #instance = new Instance();
   readonly #context: LowerContext;
   readonly #firewall: number;
@@ -58,6 +114,8 @@ export class Firewall {
   readonly #times: number;
   #trace = 0;
   #traceWords = 0;
+  #traffic = 0;
+  #tally = 0;
   #oddLoaded = false;
   #nextIndex = 0;
 
@@ -85,9 +143,9 @@ export class Firewall {
     instance.exports.setLookUp(this.#counters, stack);
     instance.exports.setGuards(states, options.seed ?? 1);
     this.#firewall = loadHost(instance, host, this.interfaces, this.tracking);
-    const { treeBytes, clauseCount } = loadChains(instance, this.#firewall, ruleset, this.#context);
-    this.treeBytes = treeBytes;
-    this.clauseCount = clauseCount;
+    this.#chains = loadChains(instance, this.#firewall, ruleset, this.#context);
+    this.treeBytes = this.#chains.reduce((sum, chain) => sum + chain.treeBytes, 0);
+    this.clauseCount = this.#chains.reduce((sum, { program }) => sum + clausesOf(program), 0);
     this.#packets = instance.allocate(BATCH * PACKET_BYTES);
     this.#decisions = instance.allocate(BATCH * DECISION_BYTES);
     this.#times = instance.allocate(BATCH * 8);
@@ -125,6 +183,84 @@ export class Firewall {
     }));
   }
 
+  /** Makes synthetic packets and sends them their way, a step at a time. */
+  *stream(options: StreamOptions): Generator<StreamStep> {
+    const instance = this.#instance;
+    if (this.#traffic === 0) {
+      const aimed = this.#chains.filter((chain) => chain.hook !== "OUTPUT");
+      this.#traffic = loadTraffic(
+        instance,
+        aimed.map(({ program, hook, table }) => ({ program, hook: HOOKS.indexOf(hook), nat: table === "nat" })),
+        this.host,
+        this.interfaces,
+      );
+      this.#tally = instance.allocateZeroed(TALLY_BYTES);
+    }
+    const view = instance.view();
+    view.setUint32(this.#traffic + TRAFFIC_SEED, options.seed ?? 1, true);
+    view.setUint32(this.#traffic + TRAFFIC_KIND, TRAFFIC_KINDS.indexOf(options.traffic ?? "edges"), true);
+    const every = options.sampleEvery ?? 0;
+    const { exports } = instance;
+    exports.setTrace(0, 0);
+    for (let first = 0; first < options.packets;) {
+      const end = Math.min(options.packets, first + STEP);
+      const start = first;
+      let generateMs = 0;
+      let wayMs = 0;
+      const samples: { arrival: Arrival; outcome: Outcome }[] = [];
+      while (first < end) {
+        const count = Math.min(BATCH, end - first);
+        const began = performance.now();
+        exports.generate(this.#traffic, this.#packets, count, first);
+        const made = performance.now();
+        exports.way(this.#firewall, this.#packets, count, this.#decisions, this.#nextIndex, 0);
+        exports.tally(this.#tally, this.#decisions, count);
+        wayMs += performance.now() - made;
+        generateMs += made - began;
+        for (let i = every === 0 ? count : (every - (first % every)) % every; i < count; i += every) {
+          samples.push(this.#sample(i, this.#nextIndex + i));
+        }
+        this.#nextIndex += count;
+        first += count;
+      }
+      yield { packets: end - start, generateMs, wayMs, samples };
+    }
+  }
+
+  tally(): Tally {
+    const verdicts: { verdict: Outcome["verdict"]; where: Outcome["where"]; packets: number }[] = [];
+    const nat: Tally["nat"][number][] = [];
+    if (this.#tally === 0) return { verdicts, nat, natOthers: 0 };
+    const view = this.#instance.view();
+    VERDICTS.forEach((verdict, v) => {
+      PLACES.forEach((place, p) => {
+        const packets = Number(view.getBigUint64(this.#tally + (v * 8 + p) * 8, true));
+        const ended = verdict === "dropped" || verdict === "rejected";
+        if (packets > 0) verdicts.push({ verdict, where: ended ? place : null, packets });
+      });
+    });
+    for (let i = 0; i < TALLY_NAT_ENTRIES; i++) {
+      const at = this.#tally + TALLY_NAT + i * TALLY_NAT_BYTES;
+      const rule = view.getUint32(at, true);
+      if (rule === 0) continue;
+      nat.push({
+        rule: this.rules.refOf(rule - 1),
+        kind: view.getUint32(at + 12, true) === 0 ? "destination" : "source",
+        address: view.getUint32(at + 4, true),
+        port: view.getUint32(at + 8, true),
+        packets: Number(view.getBigUint64(at + 16, true)),
+      });
+    }
+    return { verdicts, nat, natOthers: view.getUint32(this.#tally + TALLY_NAT_OTHERS, true) };
+  }
+
+  #sample(i: number, id: number): { arrival: Arrival; outcome: Outcome } {
+    const words = this.#instance.words(this.#packets + i * PACKET_BYTES, FIELD_COUNT);
+    const arrival = readArrival(words, id, this.interfaces);
+    const at = this.#decisions + i * DECISION_BYTES;
+    return { arrival, outcome: readOutcome(this.#instance.view(), at, arrival.packet.proto, this) };
+  }
+
   #batch(arrivals: readonly Arrival[], trace: boolean, answers: Answer[]): void {
     const instance = this.#instance;
     if (!this.#oddLoaded && arrivals.some((arrival) => isOdd(arrival.packet))) {
@@ -140,7 +276,6 @@ export class Firewall {
     instance.exports.way(this.#firewall, this.#packets, arrivals.length, this.#decisions, this.#nextIndex, this.#times);
     this.#nextIndex += arrivals.length;
     const view = instance.view();
-    const context: OutcomeContext = this;
     let traced = 0;
     arrivals.forEach((arrival, i) => {
       const at = this.#decisions + i * DECISION_BYTES;
@@ -149,9 +284,15 @@ export class Firewall {
         ? Array.from(instance.words(this.#trace + traced * 4, end - traced), (n) => this.rules.refOf(n))
         : [];
       traced = end;
-      answers.push({ outcome: readOutcome(view, at, arrival.packet.proto, context), trace: refs });
+      const reason = unmodelled(view, at);
+      if (reason !== null) throw new UnsupportedError(reason, arrival.id);
+      answers.push({ outcome: readOutcome(view, at, arrival.packet.proto, this), trace: refs });
     });
   }
+}
+
+function clausesOf(program: Program): number {
+  return program.subs.reduce((sum, sub) => sum + sub.clauses.length, program.clauses.length);
 }
 
 export { EngineError };

@@ -142,9 +142,9 @@ export const REJECT_TCP_RESET = 256;
  *   4  u32  field    FIELD_
  *   8  u32  a        masked: mask; set: byte offset of the intervals in the program's data; limit, nth: number of the
  *                    memory; random: probability of 2^31; intact: least bytes of transport header
- *  12  u32  b        masked: value; set: how many intervals; limit: average in 1/10,000 s; nth: every;
+ *  12  u32  b        masked: value; set: how many intervals; limit: credits that a packet costs; nth: every;
  *                    random: number of the memory
- *  16  u32  c        limit: burst; nth: packet; random: number of the rule
+ *  16  u32  c        limit: most credits; nth: packet; random: number of the rule
  *  20  u32  negated  0 or 1
  */
 export const TEST_BYTES = 24;
@@ -233,7 +233,9 @@ export const PROGRAM_FIRST_MATCH = 1;
  *  228  u32  loIface          number of lo
  *  232  u32  ifaceCount
  *  236  u32  routesBound      program: look-ups of sockets bound to an interface
- *  240       (zero)
+ *  240  u32  addressTypes     program over dst: the ROUTE_ type of an address in the local table (unicast: not there)
+ *  244  u32  owners           program over dst: the interface that has an address, 0: none
+ *  248       (zero)
  */
 export const FIREWALL_PROGRAMS = 0;
 export const FIREWALL_ODD = 100;
@@ -247,6 +249,8 @@ export const FIREWALL_OWN_COUNT = 224;
 export const FIREWALL_LO = 228;
 export const FIREWALL_IFACE_COUNT = 232;
 export const FIREWALL_ROUTES_BOUND = 236;
+export const FIREWALL_ADDRESS_TYPES = 240;
+export const FIREWALL_OWNERS = 244;
 export const FIREWALL_BYTES = 320;
 
 export const FIREWALL_TRACKING = 1;
@@ -274,8 +278,8 @@ export const HOOK_POSTROUTING = 4;
  *   4  u32  iface  0: none
  *   8  u32  via    gateway, or NONE
  *  12  u32  mtu
- *  16  u32  src    preferred source, or NONE
- *  20  u32  scope  0 global, 253 link, 254 host
+ *  16  u32  src    for who has none yet; NONE: the destination itself
+ *  20       (zero)
  */
 export const ROUTE_BYTES = 24;
 export const ROUTE_TYPE = 0;
@@ -283,7 +287,6 @@ export const ROUTE_IFACE = 4;
 export const ROUTE_VIA = 8;
 export const ROUTE_MTU = 12;
 export const ROUTE_SRC = 16;
-export const ROUTE_SCOPE = 20;
 
 /** Types as in RTN_; 0: no route. */
 export const ROUTE_NONE = 0;
@@ -296,18 +299,22 @@ export const ROUTE_UNREACHABLE = 7;
 export const ROUTE_PROHIBIT = 8;
 
 /*
- * Interface record: 16 bytes.
+ * Interface record: 32 bytes.
  *
  *   0  u32  mtu
  *   4  u32  flags     IFACE_ bits
  *   8  u32  rpFilter  0, 1 strict, 2 loose
  *  12  u32  address   the first, or NONE
+ *  16  u32  global, 20 u32 link, 24 u32 host   source for who has none, by the widest scope that will do; 0: none
  */
-export const IFACE_BYTES = 16;
+export const IFACE_BYTES = 32;
 export const IFACE_MTU = 0;
 export const IFACE_FLAGS = 4;
 export const IFACE_RP_FILTER = 8;
 export const IFACE_ADDRESS = 12;
+export const IFACE_SELECT_GLOBAL = 16;
+export const IFACE_SELECT_LINK = 20;
+export const IFACE_SELECT_HOST = 24;
 
 export const IFACE_UP = 1;
 export const IFACE_ACCEPT_LOCAL = 2;
@@ -363,6 +370,16 @@ export const VERDICT_SENT = 1;
 export const VERDICT_DELIVERED = 2;
 export const VERDICT_DROPPED = 3;
 export const VERDICT_REJECTED = 4;
+/** Not modelled: `where` says why (UNMODELLED_). */
+export const VERDICT_UNMODELLED = 5;
+
+export const UNMODELLED_SOURCE_ROUTE = 0;
+export const UNMODELLED_HELD = 1;
+export const UNMODELLED_REASSEMBLY = 2;
+export const UNMODELLED_FORWARD_LO = 3;
+export const UNMODELLED_FRAGMENTS_LO = 4;
+export const UNMODELLED_OWN_GROUP = 5;
+export const UNMODELLED_PROTOCOL = 6;
 
 export const WHERE_ROUTING = 5;
 export const WHERE_BEFORE_NETFILTER = 6;
@@ -373,7 +390,67 @@ export const DECISION_CHOSEN = 1;
 export const REPLY_RESET = 0x10000;
 
 export const ERRNO_EPERM = 1;
+export const ERRNO_EIO = 5;
 export const ERRNO_EACCES = 13;
 export const ERRNO_EINVAL = 22;
+export const ERRNO_EMSGSIZE = 90;
 export const ERRNO_ENETUNREACH = 101;
 export const ERRNO_EHOSTUNREACH = 113;
+
+/*
+ * Traffic: what synthetic packets are drawn from, 64 bytes.
+ *
+ *   0  u32  seed
+ *   4  u32  kind        TRAFFIC_
+ *   8  u32  aims        aim records: boxes of the rules' clauses
+ *  12  u32  aimCount
+ *  16  u32  ways        way records: one for each interface by which packets enter or leave
+ *  20  u32  wayCount    0: no host, packets are for a single chain
+ *  24  u32  own         pairs lo, hi: addresses of the host
+ *  28  u32  ownCount
+ *  32  u32  ifaceCount  without a host: interfaces are drawn from 0..ifaceCount
+ */
+export const TRAFFIC_SEED = 0;
+export const TRAFFIC_KIND = 4;
+export const TRAFFIC_AIMS = 8;
+export const TRAFFIC_AIM_COUNT = 12;
+export const TRAFFIC_WAYS = 16;
+export const TRAFFIC_WAY_COUNT = 20;
+export const TRAFFIC_OWN = 24;
+export const TRAFFIC_OWN_COUNT = 28;
+export const TRAFFIC_IFACE_COUNT = 32;
+export const TRAFFIC_BYTES = 64;
+
+export const TRAFFIC_UNIFORM = 0;
+export const TRAFFIC_EDGES = 1;
+export const TRAFFIC_FLOWS = 2;
+export const TRAFFIC_ZIPF = 3;
+
+/*
+ * Aim record: 136 bytes: for each field u32 lo, u32 hi; then u32 hook, u32 1 if the chain is one of nat.
+ * Way record: 16 bytes: u32 interface, u32 address of its prefixes (pairs lo, hi), u32 how many, u32 (zero).
+ */
+export const AIM_BYTES = 136;
+export const AIM_HOOK = 128;
+export const AIM_NAT = 132;
+export const WAY_BYTES = 16;
+export const WAY_IFACE = 0;
+export const WAY_PREFIXES = 4;
+export const WAY_PREFIX_COUNT = 8;
+
+/*
+ * Tally: what a stream of decisions adds up to.
+ *
+ *     0  u64  verdicts[6][8]  by VERDICT_ and where (0 for those that did not end in a hook)
+ *   384  u32  natCount        entries used
+ *   388  u32  natOthers       translations that found no entry
+ *   392       (zero)
+ *   448       TALLY_NAT_ENTRIES entries of 24 bytes, open addressing: u32 rule + 1 (0: free), u32 address, u32 port,
+ *             u32 1 if the source was translated, u64 packets. Source ports are not told apart (port is 0).
+ */
+export const TALLY_NAT_COUNT = 384;
+export const TALLY_NAT_OTHERS = 388;
+export const TALLY_NAT = 448;
+export const TALLY_NAT_ENTRIES = 4096;
+export const TALLY_NAT_BYTES = 24;
+export const TALLY_BYTES = 448 + 4096 * 24;

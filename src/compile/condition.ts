@@ -35,6 +35,7 @@ import {
   TRANSPORT_LATER,
   TRANSPORT_OFFSET_1,
 } from "../layout.ts";
+import { bucketOf } from "../net/limit.ts";
 import { RuleError } from "../rules/error.ts";
 import type { AddressTest, AddressType, CtStateName, Match, NegatableRange, Rule } from "../rules/ruleset.ts";
 import type { InterfaceTable } from "./interfaces.ts";
@@ -204,7 +205,7 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
         addrtype(match, rule, context, both, either);
         return;
       case "limit":
-        guard({ kind: TEST_LIMIT, state: state(), average: match.average, burst: match.burst });
+        guard({ kind: TEST_LIMIT, state: state(), ...bucketOf(match.average, match.burst) });
         return;
       case "statistic":
         if (match.mode === "nth") {

@@ -189,8 +189,8 @@ class Data {
         break;
       case TEST_LIMIT:
         words[TEST_A / 4] = test.state;
-        words[TEST_B / 4] = test.average;
-        words[TEST_C / 4] = test.burst;
+        words[TEST_B / 4] = test.cost;
+        words[TEST_C / 4] = test.cap;
         break;
       case TEST_NTH:
         words[TEST_A / 4] = test.state;

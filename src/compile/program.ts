@@ -33,7 +33,7 @@ export type Test =
       readonly negated: boolean;
     }
   | { readonly kind: typeof TEST_SET; readonly field: number; readonly set: Intervals }
-  | { readonly kind: typeof TEST_LIMIT; readonly state: number; readonly average: number; readonly burst: number }
+  | { readonly kind: typeof TEST_LIMIT; readonly state: number; readonly cost: number; readonly cap: number }
   | {
       readonly kind: typeof TEST_NTH;
       readonly state: number;

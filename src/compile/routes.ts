@@ -23,7 +23,7 @@ import {
   TEST_MASKED,
 } from "../layout.ts";
 import { RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN } from "../host/host.ts";
-import type { Host, PolicyRule, Route } from "../host/host.ts";
+import type { Host, Interface, PolicyRule, Route } from "../host/host.ts";
 import type { AddressType } from "../rules/ruleset.ts";
 import type { InterfaceTable } from "./interfaces.ts";
 import { complement, EMPTY, intersect, unionOf } from "./intervals.ts";
@@ -94,11 +94,13 @@ export function lowerRoutes(host: Host, interfaces: InterfaceTable, bound: boole
 
   const tableOf = (table: number): readonly Route[] => host.routes.filter((route) => route.table === table);
   if (onlyOwnRules(host.rules)) {
-    const merged = [...tableOf(RT_TABLE_LOCAL), ...tableOf(RT_TABLE_MAIN)];
-    // a stable sort: local stands first among equals
-    merged.sort((a, b) => b.prefixLength - a.prefixLength);
-    addTable(merged, [WHOLE]);
-    addTable(tableOf(RT_TABLE_DEFAULT), [WHOLE]);
+    const main = mergedTable(host);
+    const last = tableOf(RT_TABLE_DEFAULT);
+    // an error of main is no answer if there is a default table to ask
+    const asking =
+      last.length === 0 ? main : main.map((route) => (isError(route) ? { ...route, type: "throw" as const } : route));
+    addTable(asking, [WHOLE]);
+    addTable(last, [WHOLE]);
   } else {
     for (const rule of host.rules) {
       const next = newLabel();
@@ -126,12 +128,20 @@ export function lowerRoutes(host: Host, interfaces: InterfaceTable, bound: boole
   return { program: builder.finish(0), records };
 }
 
+/** Local and main as one table: local stands first among equals. */
+function mergedTable(host: Host): readonly Route[] {
+  return host.routes
+    .filter(({ table }) => table === RT_TABLE_LOCAL || table === RT_TABLE_MAIN)
+    .sort((a, b) => b.prefixLength - a.prefixLength || b.table - a.table || a.metric - b.metric);
+}
+
+function isError(route: Route): boolean {
+  return route.type === "unreachable" || route.type === "prohibit" || route.type === "blackhole";
+}
+
+/** Nobody has added policy rules. */
 export function onlyOwnRules(rules: readonly PolicyRule[]): boolean {
-  return (
-    rules.length === 3 &&
-    rules.every((rule) => rule.from === null && rule.to === null && rule.iif === null && rule.oif === null) &&
-    rules.every((rule) => rule.fwmark === null && !rule.negated && rule.action.kind === "table")
-  );
+  return rules.length <= 3;
 }
 
 function selectorOf(rule: PolicyRule, interfaces: InterfaceTable): { boxes: readonly Box[]; tests: readonly Test[] } {
@@ -194,16 +204,85 @@ export function lowerMasquerade(host: Host, interfaces: InterfaceTable): Program
   return builder.finish(0);
 }
 
+/** inet_select_addr() towards no next hop in particular, or `dst`; 0: there is none. */
+export function selectAddress(host: Host, iface: Interface, dst: number, scope: Route["scope"]): number {
+  const usable = iface.addresses.filter(
+    // with route_localnet an address of scope host is as good as one of scope link
+    (each) =>
+      !each.secondary && Math.min(SCOPES[each.scope], iface.routeLocalnet ? SCOPES.link : SCOPES.host) <= SCOPES[scope],
+  );
+  const near = usable.find((each) => {
+    const span = prefixSpan(each.prefixLength);
+    return dst === 0 || (((each.peer ?? each.address) ^ dst) & ~span) >>> 0 === 0;
+  });
+  const found =
+    near ??
+    usable[0] ??
+    host.interfaces
+      .flatMap((other) => other.addresses)
+      .find((each) => !each.secondary && each.scope !== "link" && SCOPES[each.scope] <= SCOPES[scope]);
+  return found?.address ?? 0;
+}
+
+const SCOPES = { global: 0, link: 253, host: 254 } as const;
+
+/** What the local table says of an address; as long as there are no policy rules, main's routes stand in it too. */
+function localTable(host: Host): readonly Route[] {
+  const routes = onlyOwnRules(host.rules)
+    ? mergedTable(host)
+    : host.routes.filter((route) => route.table === RT_TABLE_LOCAL);
+  return routes;
+}
+
+/** What is found there in the end: errors and throw routes are no answer, and no answer is unicast. */
+function typeOf(route: Route): "unicast" | "local" | "broadcast" | "multicast" {
+  return route.type === "throw" || isError(route)
+    ? "unicast"
+    : (route.type as "unicast" | "local" | "broadcast" | "multicast");
+}
+
+/** ROUTE_ type of an address (inet_addr_type()), a program over dst. */
+export function lowerAddressTypes(host: Host): Program {
+  const builder = new ProgramBuilder();
+  const decide = (boxes: readonly Box[], type: number): void => {
+    builder.add(boxes, ACTION_DECIDE, { arg: type });
+  };
+  decide([boxOf(FIELD_DST, 0, 0), boxOf(FIELD_DST, 0xffffffff, 0xffffffff)], ROUTE_BROADCAST);
+  decide([boxOf(FIELD_DST, 0xe0000000, 0xefffffff)], ROUTE_MULTICAST);
+  for (const route of localTable(host)) decide([destinationOf(route)], ROUTE_TYPES[typeOf(route)]);
+  decide([WHOLE], ROUTE_UNICAST);
+  return builder.finish(0);
+}
+
+/** The interface that has an address (__ip_dev_find()), a program over dst; 0: none. */
+export function lowerOwners(host: Host, interfaces: InterfaceTable): Program {
+  const builder = new ProgramBuilder();
+  for (const iface of host.interfaces) {
+    for (const { address } of iface.addresses) {
+      builder.add([boxOf(FIELD_DST, address, address)], ACTION_DECIDE, { arg: interfaces.numberOf(iface.name) });
+    }
+  }
+  for (const route of localTable(host)) {
+    const owner = route.type === "local" && route.iface !== null ? host.interfaces[route.iface]!.name : null;
+    builder.add([destinationOf(route)], ACTION_DECIDE, { arg: interfaces.numberOf(owner) });
+  }
+  builder.add([WHOLE], ACTION_DECIDE, { arg: 0 });
+  return builder.finish(0);
+}
+
+function destinationOf(route: Route): Box {
+  return boxOf(FIELD_DST, route.dst, (route.dst + prefixSpan(route.prefixLength)) >>> 0);
+}
+
 /**
- * Addresses of the given types as inet_addr_type_dev_table() sees them: in the local table alone, 0.0.0.0 and
- * 255.255.255.255 as broadcast, 224/4 as multicast, what is not there as unicast. With an interface, other interfaces'
- * entries are unicast too.
+ * Addresses of the given types as inet_addr_type_dev_table() sees them: 0.0.0.0 and 255.255.255.255 as broadcast, 224/4
+ * as multicast, others as the local table says. With an interface, other interfaces' entries are unicast.
  */
 export function addressTypes(
   host: Host,
   interfaces: InterfaceTable,
 ): (types: readonly AddressType[], iface: number | null) => Intervals {
-  const local = host.routes.filter((route) => route.table === RT_TABLE_LOCAL && route.type !== "throw");
+  const local = localTable(host);
   const memo = new Map<string, Intervals>();
   return (types, iface) => {
     const key = `${types.join(",")}/${iface ?? ""}`;
@@ -216,9 +295,11 @@ export function addressTypes(
   };
 }
 
-const SPECIAL_BROADCAST: Intervals = [0, 0, 0xffffffff, 0xffffffff];
-const MULTICAST: Intervals = [0xe0000000, 0xefffffff];
-const SPECIAL: Intervals = [0, 0, 0xe0000000, 0xefffffff, 0xffffffff, 0xffffffff];
+const SPECIAL: ReadonlyMap<AddressType, Intervals> = new Map([
+  ["BROADCAST", [0, 0, 0xffffffff, 0xffffffff]],
+  ["MULTICAST", [0xe0000000, 0xefffffff]],
+]);
+const ORDINARY = complement([0, 0, 0xe0000000, 0xefffffff, 0xffffffff, 0xffffffff]);
 
 function typeSet(
   local: readonly Route[],
@@ -227,21 +308,18 @@ function typeSet(
   type: AddressType,
   iface: number | null,
 ): Intervals {
-  if (type === "MULTICAST") return MULTICAST;
-  const wanted = type.toLowerCase();
   const pairs: [number, number][] = [];
   let seen: Intervals = EMPTY;
-  // longest prefix first: an address belongs to the first route that holds it
+  // an address belongs to the first route that holds it
   for (const route of local) {
     const span: Intervals = [route.dst, (route.dst + prefixSpan(route.prefixLength)) >>> 0];
-    const mine =
-      iface === null || (route.iface !== null && interfaces.numberOf(host.interfaces[route.iface]!.name) === iface);
-    if ((mine ? route.type : "unicast") === wanted) pairs.push(...pairsOf(intersect(span, complement(seen))));
+    const own = route.iface === null ? null : interfaces.numberOf(host.interfaces[route.iface]!.name);
+    const found = iface === null || own === iface ? typeOf(route) : "unicast";
+    if (found.toUpperCase() === type) pairs.push(...pairsOf(intersect(span, complement(seen))));
     seen = unionOf([...pairsOf(seen), ...pairsOf(span)]);
   }
   if (type === "UNICAST") pairs.push(...pairsOf(complement(seen)));
-  const ordinary = intersect(unionOf(pairs), complement(SPECIAL));
-  return type === "BROADCAST" ? unionOf([...pairsOf(ordinary), ...pairsOf(SPECIAL_BROADCAST)]) : ordinary;
+  return unionOf([...pairsOf(intersect(unionOf(pairs), ORDINARY)), ...pairsOf(SPECIAL.get(type) ?? EMPTY)]);
 }
 
 function pairsOf(set: Intervals): [number, number][] {

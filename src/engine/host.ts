@@ -2,16 +2,24 @@
 
 import { lowerChain } from "../compile/lower.ts";
 import type { LowerContext } from "../compile/lower.ts";
-import { lowerMasquerade, lowerRoutes, onlyOwnRules } from "../compile/routes.ts";
+import {
+  lowerAddressTypes,
+  lowerMasquerade,
+  lowerOwners,
+  lowerRoutes,
+  onlyOwnRules,
+  selectAddress,
+} from "../compile/routes.ts";
 import type { InterfaceTable } from "../compile/interfaces.ts";
-import type { Host } from "../host/host.ts";
+import type { Program } from "../compile/program.ts";
+import type { Host, Interface, Route } from "../host/host.ts";
 import * as layout from "../layout.ts";
 import { BUILTIN_CHAINS, TABLES } from "../rules/ruleset.ts";
-import type { Hook, Ruleset } from "../rules/ruleset.ts";
+import type { Hook, Ruleset, TableName } from "../rules/ruleset.ts";
 import type { Instance } from "./instance.ts";
 import { loadProgram } from "./program.ts";
 
-const HOOKS: readonly Hook[] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
+export const HOOKS: readonly Hook[] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
 
 /** Loads everything but the programs of chains; gives the address of the record. */
 export function loadHost(instance: Instance, host: Host, interfaces: InterfaceTable, tracking: boolean): number {
@@ -22,6 +30,8 @@ export function loadHost(instance: Instance, host: Host, interfaces: InterfaceTa
   const { program, records } = lowerRoutes(host, interfaces, false);
   put(layout.FIREWALL_ROUTES, loadProgram(instance, program).at);
   put(layout.FIREWALL_ROUTES_BOUND, loadProgram(instance, lowerRoutes(host, interfaces, true).program).at);
+  put(layout.FIREWALL_ADDRESS_TYPES, loadProgram(instance, lowerAddressTypes(host)).at);
+  put(layout.FIREWALL_OWNERS, loadProgram(instance, lowerOwners(host, interfaces)).at);
   put(layout.FIREWALL_MASQUERADE, loadProgram(instance, lowerMasquerade(host, interfaces)).at);
 
   const routes = instance.allocateZeroed(records.length * layout.ROUTE_BYTES);
@@ -33,8 +43,7 @@ export function loadHost(instance: Instance, host: Host, interfaces: InterfaceTa
     words[layout.ROUTE_IFACE / 4] = interfaces.numberOf(iface?.name ?? null);
     words[layout.ROUTE_VIA / 4] = route?.via ?? layout.NONE;
     words[layout.ROUTE_MTU / 4] = route?.mtu ?? iface?.mtu ?? 0;
-    words[layout.ROUTE_SRC / 4] = route?.src ?? layout.NONE;
-    words[layout.ROUTE_SCOPE / 4] = route === null ? 0 : { global: 0, link: 253, host: 254 }[route.scope];
+    words[layout.ROUTE_SRC / 4] = sourceOf(host, route, iface) ?? layout.NONE;
   });
 
   const ifaces = instance.allocateZeroed((interfaces.names.length + 1) * layout.IFACE_BYTES);
@@ -54,6 +63,9 @@ export function loadHost(instance: Instance, host: Host, interfaces: InterfaceTa
       (iface.srcValidMark ? layout.IFACE_SRC_VALID_MARK : 0);
     words[layout.IFACE_RP_FILTER / 4] = iface.rpFilter;
     words[layout.IFACE_ADDRESS / 4] = iface.addresses[0]?.address ?? layout.NONE;
+    words[layout.IFACE_SELECT_GLOBAL / 4] = selectAddress(host, iface, 0, "global");
+    words[layout.IFACE_SELECT_LINK / 4] = selectAddress(host, iface, 0, "link");
+    words[layout.IFACE_SELECT_HOST / 4] = selectAddress(host, iface, 0, "host");
   }
 
   const own = [...new Set(host.interfaces.flatMap((iface) => iface.addresses.map((each) => each.address)))];
@@ -73,27 +85,41 @@ export function loadHost(instance: Instance, host: Host, interfaces: InterfaceTa
   return firewall;
 }
 
-/** Loads the programs of all built-in chains, for regular or for odd packets; gives their tree bytes and clauses. */
+/** The source that a packet takes which has none (fib_result_prefsrc()); null: the destination itself. */
+function sourceOf(host: Host, route: Route | null, iface: Interface | null): number | null {
+  if (route === null) return 0;
+  if (route.src !== null) return route.src;
+  if (route.type === "local" || iface === null) return null;
+  return selectAddress(host, iface, route.via ?? 0, route.scope);
+}
+
+export interface LoadedChain {
+  readonly table: TableName;
+  readonly hook: Hook;
+  /** As lowered. */
+  readonly program: Program;
+  readonly treeBytes: number;
+}
+
+/** Loads the programs of all built-in chains, for regular or for odd packets. */
 export function loadChains(
   instance: Instance,
   firewall: number,
   ruleset: Ruleset,
   context: LowerContext,
-): { treeBytes: number; clauseCount: number } {
-  let treeBytes = 0;
-  let clauseCount = 0;
+): readonly LoadedChain[] {
+  const chains: LoadedChain[] = [];
   for (const table of ruleset.tables) {
     for (const hook of BUILTIN_CHAINS[table.name]) {
       const chain = table.chains.find((each) => each.name === hook);
       if (chain === undefined) continue;
       const program = lowerChain(table, chain, context);
       const loaded = loadProgram(instance, program);
-      treeBytes += loaded.treeBytes;
-      clauseCount += program.subs.reduce((sum, sub) => sum + sub.clauses.length, program.clauses.length);
+      chains.push({ table: table.name, hook, program, treeBytes: loaded.treeBytes });
       const number = TABLES.indexOf(table.name) * 5 + HOOKS.indexOf(hook);
       const at = firewall + (context.odd ? layout.FIREWALL_ODD : layout.FIREWALL_PROGRAMS) + number * 4;
       instance.view().setUint32(at, loaded.at, true);
     }
   }
-  return { treeBytes, clauseCount };
+  return chains;
 }

@@ -13,10 +13,13 @@ interface Exports {
   classifyPlain(program: number, packets: number, count: number, answers: number): void;
   run(program: number, packet: number): number;
   way(firewall: number, packets: number, count: number, decisions: number, firstIndex: number, times: number): void;
+  generate(traffic: number, packets: number, count: number, first: number): void;
+  tally(tally: number, decisions: number, count: number): void;
   setGuards(states: number, seed: number): void;
   setLookUp(counters: number, stack: number): void;
   setTrace(at: number, bytes: number): void;
   traceCount(): number;
+  readonly treeBytes: WebAssembly.Global;
   readonly nodeCount: WebAssembly.Global;
   readonly leafCount: WebAssembly.Global;
   readonly leafBoxCount: WebAssembly.Global;

@@ -9,7 +9,7 @@ import type { Instance } from "./instance.ts";
 export interface LoadedProgram {
   /** Where it stands. */
   readonly at: number;
-  /** Everything a look-up may read: clauses, data, nodes, leaves. */
+  /** Nodes and leaves. */
   readonly treeBytes: number;
 }
 
@@ -25,10 +25,9 @@ export function loadProgram(instance: Instance, program: Program): LoadedProgram
 function loadOne(instance: Instance, program: Program, subs: number): LoadedProgram {
   const bytes = encode(program);
   const at = instance.put(bytes);
-  const before = instance.exports.mark() >>> 0;
   if (instance.exports.build(at) === 0) {
     throw new EngineError(`the engine's memory (4 GiB) does not hold the tree of ${program.boxCount} boxes`);
   }
   instance.view().setUint32(at + PROGRAM_SUBS, subs, true);
-  return { at, treeBytes: (instance.exports.mark() >>> 0) - before };
+  return { at, treeBytes: Number(instance.exports.treeBytes.value) >>> 0 };
 }

@@ -10,15 +10,21 @@ import type { Hook } from "../rules/ruleset.ts";
 const ICMP = 1;
 const TCP = 6;
 const UDP = 17;
+const DCCP = 33;
+const GRE = 47;
+const SCTP = 132;
+const UDPLITE = 136;
+/** Protocol type of GRE version 1: PPTP. */
+const GRE_PPTP = 0x880b;
 
 /** Least bytes of the transport header that the matches of a protocol read. */
 const HEADER_BYTES: ReadonlyMap<number, number> = new Map([
   [ICMP, 8],
   [TCP, 20],
   [UDP, 8],
-  [33, 4],
-  [132, 4],
-  [136, 8],
+  [DCCP, 4],
+  [SCTP, 4],
+  [UDPLITE, 8],
 ]);
 
 const FRAMES = {
@@ -28,7 +34,7 @@ const FRAMES = {
   otherhost: layout.FRAME_OTHERHOST,
 } as const;
 
-/** A later fragment, or a packet whose transport header is cut short. */
+/** A later fragment, or a packet whose transport header is cut short for some match that asks for it. */
 export function isOdd(packet: Packet): boolean {
   return packet.fragmentOffset > 0 || packet.length - packet.headerLength < (HEADER_BYTES.get(packet.proto) ?? 0);
 }
@@ -43,7 +49,8 @@ export function writeArrival(words: Uint32Array, arrival: Arrival, interfaces: I
   words[layout.FIELD_PROTO] = packet.proto;
   words[layout.FIELD_IN_IFACE] = interfaces.numberOf(arrival.inIface);
   words[layout.FIELD_OUT_IFACE] = interfaces.numberOf(arrival.boundIface);
-  words[layout.FIELD_CT_STATE] = layout.CT_FIRST;
+  words[layout.FIELD_CT_STATE] =
+    arrival.ctState === undefined ? layout.CT_FIRST : CT_STATES.indexOf(arrival.ctState) << 2;
   words[layout.FIELD_TCP_FLAGS] = packet.tcpFlags;
   words[layout.FIELD_ICMP] = (packet.icmpType << 8) | packet.icmpCode;
   words[layout.FIELD_MARK] = arrival.mark;
@@ -69,33 +76,119 @@ function transportOf(packet: Packet): number {
   return packet.fragmentOffset === 1 ? layout.TRANSPORT_OFFSET_1 : layout.TRANSPORT_LATER;
 }
 
+/** Least bytes that conntrack needs of a protocol's header. */
+const TRACKED_BYTES: ReadonlyMap<number, number> = new Map([
+  [ICMP, 8],
+  [TCP, 20],
+  [UDP, 8],
+  [SCTP, 12],
+  [UDPLITE, 8],
+]);
+
 /** The header is not one that conntrack takes: tcp_error(), udp_error(), icmp_error() and those of other protocols. */
 function isMalformed(packet: Packet): boolean {
   const available = packet.length - packet.headerLength;
-  if (available < (HEADER_BYTES.get(packet.proto) ?? 0)) return true;
+  if (available < (TRACKED_BYTES.get(packet.proto) ?? 0)) return true;
   const { payload } = packet;
   if (payload === null) return false;
-  if (packet.proto === TCP) {
-    const dataOffset = (payload[12]! >>> 4) * 4;
-    return dataOffset < 20 || dataOffset > available;
+  const u16 = (at: number): number => (payload[at]! << 8) | payload[at + 1]!;
+  switch (packet.proto) {
+    case TCP: {
+      const dataOffset = (payload[12]! >>> 4) * 4;
+      return dataOffset < 20 || dataOffset > available;
+    }
+    case UDP:
+      return u16(4) < 8 || u16(4) > available;
+    case UDPLITE: {
+      const covered = u16(4) === 0 ? available : u16(4);
+      return covered < 8 || covered > available || u16(6) === 0;
+    }
+    case GRE:
+      return payload.length >= 8 && (payload[1]! & 7) === 1 && u16(2) !== GRE_PPTP;
+    default:
+      return false;
   }
-  if (packet.proto === UDP) {
-    const length = (payload[4]! << 8) | payload[5]!;
-    return length < 8 || length > available;
-  }
-  return false;
+}
+
+/** The arrival that a synthetic record stands for. */
+export function readArrival(words: Uint32Array, id: number, interfaces: InterfaceTable): Arrival {
+  const proto = words[layout.FIELD_PROTO]!;
+  const icmp = proto === ICMP;
+  const facts = words[layout.FIELD_FACTS]!;
+  const ctState = words[layout.FIELD_CT_STATE]!;
+  return {
+    id,
+    inIface: interfaces.nameOf(words[layout.FIELD_IN_IFACE]!),
+    chooseSource: false,
+    frame: "host",
+    srcMac: null,
+    mark: words[layout.FIELD_MARK]!,
+    uid: 0,
+    gid: 0,
+    boundIface: null,
+    time: 0,
+    ...(ctState === layout.CT_FIRST ? {} : { ctState: CT_STATES[ctState >>> 2]! }),
+    packet: {
+      src: words[layout.FIELD_SRC]!,
+      dst: words[layout.FIELD_DST]!,
+      proto,
+      sport: icmp ? 0 : words[layout.FIELD_SPORT]!,
+      dport: words[layout.FIELD_DPORT]!,
+      tcpFlags: words[layout.FIELD_TCP_FLAGS]!,
+      icmpType: words[layout.FIELD_ICMP]! >>> 8,
+      icmpCode: words[layout.FIELD_ICMP]! & 255,
+      icmpId: icmp ? words[layout.FIELD_SPORT]! : 0,
+      icmpSeq: 0,
+      ttl: words[layout.FIELD_TTL]!,
+      tos: words[layout.FIELD_TOS]!,
+      length: words[layout.FIELD_LENGTH]!,
+      headerLength: 20,
+      sourceRouted: false,
+      ipId: 0,
+      df: (facts & layout.FACT_DF) !== 0,
+      moreFragments: false,
+      fragmentOffset: 0,
+      badChecksum: false,
+      seq: 0,
+      ack: 0,
+      window: 0,
+      inner: null,
+      payload: null,
+    },
+  };
 }
 
 const HOOKS: readonly Hook[] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
-const PLACES = [...HOOKS, "routing", "before-netfilter", "transmit"] as const;
-const VERDICTS = ["forwarded", "sent", "delivered", "dropped", "rejected"] as const;
+export const PLACES = [...HOOKS, "routing", "before-netfilter", "transmit"] as const;
+export const VERDICTS = ["forwarded", "sent", "delivered", "dropped", "rejected"] as const;
 const CT_STATES: readonly CtState[] = ["INVALID", "NEW", "ESTABLISHED", "RELATED", "UNTRACKED"];
 const ERRNO_NAMES: ReadonlyMap<number, string> = new Map([
   [layout.ERRNO_EPERM, "EPERM"],
+  [layout.ERRNO_EIO, "EIO"],
+  [layout.ERRNO_EMSGSIZE, "EMSGSIZE"],
   [layout.ERRNO_EACCES, "EACCES"],
   [layout.ERRNO_EINVAL, "EINVAL"],
   [layout.ERRNO_ENETUNREACH, "ENETUNREACH"],
   [layout.ERRNO_EHOSTUNREACH, "EHOSTUNREACH"],
+]);
+
+/** Why the engine gives no answer; null: it does. */
+export function unmodelled(view: DataView, at: number): string | null {
+  if (view.getUint8(at + layout.DECISION_VERDICT) !== layout.VERDICT_UNMODELLED) return null;
+  return REASONS.get(view.getUint8(at + layout.DECISION_WHERE))!;
+}
+
+const REASONS: ReadonlyMap<number, string> = new Map([
+  [layout.UNMODELLED_SOURCE_ROUTE, "source routing is not modelled"],
+  [
+    layout.UNMODELLED_HELD,
+    "a fragment is held until its datagram is whole where connections are tracked: not modelled",
+  ],
+  [layout.UNMODELLED_REASSEMBLY, "a fragment for the host itself waits for the others: that is not modelled"],
+  [layout.UNMODELLED_FORWARD_LO, "forwarding to the loopback interface is not modelled"],
+  [layout.UNMODELLED_FRAGMENTS_LO, "fragments over the loopback interface are not modelled"],
+  [layout.UNMODELLED_OWN_GROUP, "broadcasts and multicasts of the host itself are not modelled"],
+  [layout.UNMODELLED_PROTOCOL, "connections of its protocol are not modelled"],
 ]);
 
 export interface OutcomeContext {

@@ -11,11 +11,13 @@ export interface InterfaceAddress {
   readonly address: number;
   /** 0 to 32. */
   readonly prefixLength: number;
-  /** null where the prefix is longer than 30. */
+  /** The highest address of the subnet; null where the prefix is longer than 30. */
   readonly broadcast: number | null;
   /** Another address of the same subnet came first on this interface (IFA_F_SECONDARY). */
   readonly secondary: boolean;
   readonly scope: "global" | "link" | "host";
+  /** Present only where `peer` was given: the address whose subnet is on the link, in place of `address`. */
+  readonly peer?: number;
 }
 
 export interface Interface {
@@ -32,9 +34,13 @@ export interface Interface {
   readonly routeLocalnet: boolean;
   readonly forwarding: boolean;
   readonly sendRedirects: boolean;
+  readonly acceptSourceRoute: boolean;
+  /** The packet's mark counts in the route back to its source (src_valid_mark). */
+  readonly srcValidMark: boolean;
 }
 
-export type RouteType = "unicast" | "local" | "broadcast" | "multicast" | "unreachable" | "blackhole" | "prohibit" | "throw";
+export type RouteType =
+  "unicast" | "local" | "broadcast" | "multicast" | "unreachable" | "blackhole" | "prohibit" | "throw";
 
 export interface Route {
   readonly table: number;
@@ -50,6 +56,8 @@ export interface Route {
   /** Preferred source; null: chosen from the interface. */
   readonly src: number | null;
   readonly scope: "global" | "link" | "host";
+  /** null: that of the interface. */
+  readonly mtu: number | null;
 }
 
 export interface PolicyRule {
@@ -62,8 +70,7 @@ export interface PolicyRule {
   readonly oif: string | null;
   readonly fwmark: { readonly value: number; readonly mask: number } | null;
   readonly action:
-    | { readonly kind: "table"; readonly table: number }
-    | { readonly kind: "blackhole" | "unreachable" | "prohibit" };
+    { readonly kind: "table"; readonly table: number } | { readonly kind: "blackhole" | "unreachable" | "prohibit" };
 }
 
 export interface Host {
@@ -71,10 +78,20 @@ export interface Host {
   readonly interfaces: readonly Interface[];
   /** Of all tables; in one table, longer prefixes first, then lower metrics, then older ones. */
   readonly routes: readonly Route[];
-  /** By priority; the kernel's own three (0 local, 32766 main, 32767 default) included. */
+  /**
+   * By priority; the kernel's own three (0 local, 32766 main, 32767 default) included. As long as there are no others
+   * the kernel looks into local and main at once, and the longest prefix of both wins (fib_trie_unmerge() in
+   * net/ipv4/fib_trie.c); with others it goes rule by rule.
+   */
   readonly rules: readonly PolicyRule[];
+  /** Somebody has added a route of type local; then sources are always validated by a look-up (fib_validate_source()). */
+  readonly customLocalRoutes: boolean;
   readonly ipForward: boolean;
   /** Track connections whatever the rules say. */
   readonly conntrack: boolean;
   readonly hostStack: boolean;
+  /** TCP connections may be picked up in the middle (nf_conntrack_tcp_loose). */
+  readonly tcpLoose: boolean;
+  /** A wrong checksum makes a packet INVALID (nf_conntrack_checksum). */
+  readonly conntrackChecksum: boolean;
 }

@@ -16,7 +16,7 @@ export interface Packet {
   /** 0 unless ICMP. */
   readonly icmpType: number;
   readonly icmpCode: number;
-  /** Echo id or what stands in its place; 0 unless ICMP. */
+  /** Of ICMP queries and their answers (types 0, 8, 13 to 18); 0 for everything else. */
   readonly icmpId: number;
   readonly icmpSeq: number;
   readonly ttl: number;
@@ -25,12 +25,18 @@ export interface Packet {
   readonly length: number;
   /** Bytes of the IP header: 20 without options. */
   readonly headerLength: number;
+  /** Loose or strict source routing stands among the IP options. */
+  readonly sourceRouted: boolean;
   readonly ipId: number;
   readonly df: boolean;
   readonly moreFragments: boolean;
   /** In units of 8 bytes, as in the header. */
   readonly fragmentOffset: number;
-  /** The TCP, UDP or ICMP checksum is wrong. */
+  /**
+   * The checksum over everything after the IP header is wrong as nf_ip_checksum() sees it: with the pseudo header for
+   * TCP and UDP, without for ICMP and protocols that the kernel does not know. Never true for GRE, ESP, AH, SCTP, DCCP,
+   * UDP-Lite, and UDP without a checksum. Conntrack asks it of TCP, UDP and ICMP, REJECT of all protocols.
+   */
   readonly badChecksum: boolean;
   /** TCP sequence and acknowledgement number, window; 0 unless TCP. */
   readonly seq: number;
@@ -63,4 +69,6 @@ export interface Arrival {
   readonly boundIface: string | null;
   /** Seconds on the packets' clock when it arrives. */
   readonly time: number;
+  /** Present only for synthetic packets: the state of the connection is told, not found out; only NEW meets nat. */
+  readonly ctState?: "INVALID" | "NEW" | "RELATED" | "ESTABLISHED" | "UNTRACKED";
 }

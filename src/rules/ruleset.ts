@@ -4,6 +4,10 @@
 // match modules in the order written, then a target. Evaluation order is that order: see ipt_do_table() in
 // net/ipv4/netfilter/ip_tables.c.
 
+import type { Range } from "../net/range.ts";
+
+export type { Range };
+
 export type TableName = "raw" | "mangle" | "nat" | "filter" | "security";
 
 export type Hook = "PREROUTING" | "INPUT" | "FORWARD" | "OUTPUT" | "POSTROUTING";
@@ -36,7 +40,7 @@ export interface Ruleset {
 
 export interface Table {
   readonly name: TableName;
-  /** Built-in chains first, in the kernel's order and all of them, then user chains in the order of definition. */
+  /** Built-in chains first, in the kernel's order and all of them, then user chains by name, as libiptc keeps them. */
   readonly chains: readonly Chain[];
   readonly position: Position;
 }
@@ -91,12 +95,6 @@ export interface InterfaceTest {
   /** Written with a trailing `+`: every name that begins with `name`. */
   readonly wildcard: boolean;
   readonly negated: boolean;
-}
-
-/** Both ends belong to the range. */
-export interface Range {
-  readonly lo: number;
-  readonly hi: number;
 }
 
 export interface NegatableRange extends Range {

@@ -1,0 +1,147 @@
+// Two ways to answer packets -> the first packet on which they disagree, as small as it can be made.
+//
+// Either the engine and the reference, which must agree on every field and on the trace, or the engine with two rule
+// sets, which must agree on what becomes of the packet.
+
+import { compileFirewall } from "../firewall.ts";
+import type { Answer } from "../firewall.ts";
+import type { Outcome } from "../classifier.ts";
+import type { Host } from "../host/host.ts";
+import { parseArrival } from "../packet/line.ts";
+import type { Arrival } from "../packet/packet.ts";
+import { arrivalToLine } from "../packet/print.ts";
+import type { PacketLine } from "../packet/print.ts";
+import type { Ruleset } from "../rules/ruleset.ts";
+import { sameAnswer } from "./difference.ts";
+import { referenceDecider, remembers, wasmDecider } from "./engine.ts";
+import type { Decider } from "./engine.ts";
+import { shrinkLine } from "./shrink.ts";
+
+/** Packets answered between two looks at the clock. */
+const PORTION = 4096;
+
+export interface Finding {
+  /** The smallest packet found; the one met first if it shows nothing when it is asked alone. */
+  readonly line: PacketLine;
+  readonly arrival: Arrival;
+  readonly left: Answer;
+  readonly right: Answer;
+  /** false: only with the packets before it do they disagree. */
+  readonly alone: boolean;
+}
+
+interface Sides {
+  readonly left: Decider;
+  readonly right: Decider;
+}
+
+export class Contest {
+  readonly #left: Ruleset;
+  /** null: the reference plays against the engine. */
+  readonly #right: Ruleset | null;
+  readonly #host: Host;
+  readonly #seed: number;
+  readonly #sides: Sides;
+  /** Answers depend on what came before: every trial needs sides that have seen nothing. */
+  readonly #remembers: boolean;
+
+  constructor(left: Ruleset, right: Ruleset | null, host: Host, seed: number) {
+    this.#left = left;
+    this.#right = right;
+    this.#host = host;
+    this.#seed = seed;
+    this.#remembers = remembers(left) || (right !== null && remembers(right));
+    this.#sides = this.#freshSides();
+  }
+
+  /** Packets at the edges of the rules of either side, in portions. */
+  *portions(packets: number): Generator<readonly Arrival[]> {
+    const sources = [this.#left, ...(this.#right === null ? [] : [this.#right])].map((ruleset) =>
+      compileFirewall(ruleset, this.#host, { seed: this.#seed }).stream({
+        packets: Number.MAX_SAFE_INTEGER,
+        seed: this.#seed,
+        traffic: "edges",
+        sampleEvery: 1,
+      }),
+    );
+    for (let made = 0; ;) {
+      for (const source of sources) {
+        const step = source.next();
+        if (step.done === true) return;
+        const arrivals = step.value.samples.map(({ arrival }) => arrival);
+        for (let first = 0; first < arrivals.length; first += PORTION) {
+          const portion = arrivals.slice(first, Math.min(first + PORTION, first + packets - made));
+          made += portion.length;
+          yield portion;
+          if (made >= packets) return;
+        }
+      }
+    }
+  }
+
+  /** Its index; null: they agree on all. */
+  firstDisagreement(arrivals: readonly Arrival[]): number | null {
+    const left = this.#sides.left(arrivals);
+    const right = this.#sides.right(arrivals);
+    const failure = left.failure ?? right.failure;
+    if (failure !== null) throw failure;
+    const index = arrivals.findIndex((_, i) => !this.#agree(left.answers[i]!, right.answers[i]!));
+    return index < 0 ? null : index;
+  }
+
+  /** The disagreement on this packet, made as small as it can be. */
+  shrink(arrival: Arrival): Finding {
+    const line = this.#toLine(arrival);
+    const alone = this.#disagreesOn(line);
+    const smallest = alone ? shrinkLine(line, (candidate) => this.#disagreesOn(candidate)) : line;
+    const shown = this.#toArrival(smallest) ?? arrival;
+    return { line: smallest, arrival: shown, ...this.#answersTo(shown)!, alone };
+  }
+
+  #disagreesOn(line: PacketLine): boolean {
+    const arrival = this.#toArrival(line);
+    if (arrival === null) return false;
+    const answers = this.#answersTo(arrival);
+    return answers !== null && !this.#agree(answers.left, answers.right);
+  }
+
+  /** null for a packet that is not modelled. */
+  #answersTo(arrival: Arrival): { readonly left: Answer; readonly right: Answer } | null {
+    const sides = this.#remembers ? this.#freshSides() : this.#sides;
+    const left = sides.left([arrival]).answers[0];
+    const right = sides.right([arrival]).answers[0];
+    return left === undefined || right === undefined ? null : { left, right };
+  }
+
+  #agree(left: Answer, right: Answer): boolean {
+    if (this.#right === null) return sameAnswer(left, right);
+    const lots = left.outcome.chosen && right.outcome.chosen;
+    return sameAnswer(behaviourOf(left.outcome, lots), behaviourOf(right.outcome, lots));
+  }
+
+  #freshSides(): Sides {
+    const left = wasmDecider(this.#left, this.#host, this.#seed, true);
+    if (this.#right === null) return { left, right: referenceDecider(this.#left, this.#host, this.#seed) };
+    return { left, right: wasmDecider(this.#right, this.#host, this.#seed, true) };
+  }
+
+  #toLine(arrival: Arrival): PacketLine {
+    return arrivalToLine(arrival, this.#host);
+  }
+
+  /** null for a line that means no packet. */
+  #toArrival(line: PacketLine): Arrival | null {
+    try {
+      return parseArrival(JSON.stringify(line), "", 1, this.#host);
+    } catch {
+      return null;
+    }
+  }
+}
+
+/** What becomes of a packet, whatever rules made it so. @param lots ports were drawn by lot on both sides */
+function behaviourOf({ verdict, where, iface, packet, reply, errno, mtu }: Outcome, lots: boolean): object {
+  if (verdict === "dropped" || verdict === "rejected") return { verdict, where, reply, errno };
+  const { sport, dport, icmpId, ...header } = packet;
+  return { verdict, iface, header, ...(lots ? {} : { sport, dport, icmpId }), reply, mtu };
+}

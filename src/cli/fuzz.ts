@@ -1,0 +1,128 @@
+// fuzz: packets by the million through engine and reference, or through two rule sets, until they disagree.
+
+import type { Command } from "commander";
+import { toAnswer } from "../classifier.ts";
+import type { Answer } from "../firewall.ts";
+import type { Host } from "../host/host.ts";
+import type { Ruleset } from "../rules/ruleset.ts";
+import { Contest } from "./contest.ts";
+import type { Finding } from "./contest.ts";
+import { UsageError } from "./errors.ts";
+import { loadHost } from "./hosts.ts";
+import { Interrupt } from "./interrupt.ts";
+import { inventHost } from "./invented.ts";
+import { grouped, positive, whole } from "./numbers.ts";
+import { Places } from "./places.ts";
+import { Progress } from "./progress.ts";
+import { addRules, loadRuleset } from "./rulesets.ts";
+import type { RulesOptions } from "./rulesets.ts";
+import { answerForPeople } from "./wording.ts";
+
+interface FuzzOptions extends RulesOptions {
+  readonly against?: string;
+  readonly host?: string;
+  readonly packets?: number;
+  readonly minutes?: number;
+  readonly seed: number;
+  readonly json?: true;
+}
+
+const DEFAULT_PACKETS = 1_000_000;
+
+const EXAMPLES = `
+Examples:
+  verdictree fuzz rules.txt --host host.json --packets 1000000
+  verdictree fuzz old.v4 --against new.v4 --host host.json --minutes 5 --json`;
+
+export function registerFuzz(program: Command): void {
+  const command = program
+    .command("fuzz")
+    .description("Looks for a packet on which engine and reference, or two rule sets, disagree.");
+  addRules(command)
+    .option("--against <OTHER>", "compare with these rules; otherwise the engine with the reference")
+    .option("--host <HOST.json>", "the host (default: one with the interfaces that the rules name)")
+    .option("--packets <N>", `stop after so many packets (default: ${grouped(DEFAULT_PACKETS)})`, whole(1, 1e12))
+    .option("--minutes <M>", "stop after so many minutes", positive(100_000))
+    .option("--seed <N>", "of the packets, and of what the kernel draws by lot", whole(0, 0xffffffff), 1)
+    .option("--json", "one JSON object")
+    .addHelpText("after", EXAMPLES)
+    .action(async (rules: string | undefined, options: FuzzOptions) => {
+      process.exitCode = await fuzz(rules, options);
+    });
+}
+
+/** The exit code: 1 if there was a disagreement, 130 after ^C. */
+async function fuzz(rules: string | undefined, options: FuzzOptions): Promise<number> {
+  if ([rules, ...options.rules, options.against, options.host].filter((input) => input === "-").length > 1) {
+    throw new UsageError("standard input can be read only once");
+  }
+  const left = await loadRuleset(rules, options);
+  const right = options.against === undefined ? null : await loadRuleset(options.against, { ...options, rules: [] });
+  const host = await hostOf(left, right, options);
+  const contest = new Contest(left, right, host, options.seed);
+
+  const wanted = options.packets ?? (options.minutes === undefined ? DEFAULT_PACKETS : Infinity);
+  const end = performance.now() + (options.minutes ?? Infinity) * 60_000;
+  const progress = new Progress("packets", wanted, options.quiet !== undefined || wanted === Infinity);
+  const interrupt = new Interrupt();
+  let packets = 0;
+  let finding: Finding | null = null;
+  let interrupted = false;
+  try {
+    for (const arrivals of contest.portions(wanted)) {
+      const at = contest.firstDisagreement(arrivals);
+      packets += at ?? arrivals.length;
+      if (at !== null) {
+        packets++;
+        finding = contest.shrink(arrivals[at]!);
+        break;
+      }
+      progress.update(packets);
+      interrupted = await interrupt.pressed();
+      if (interrupted || performance.now() >= end) break;
+    }
+  } finally {
+    progress.stop();
+    interrupt.release();
+  }
+
+  process.stdout.write(options.json === undefined ? forPeople() : `${JSON.stringify(forMachines())}\n`);
+  if (finding !== null) return 1;
+  return interrupted ? 130 : 0;
+
+  function forMachines(): object {
+    const { seed } = options;
+    if (finding === null) return { packets, seed, equal: true };
+    const answerOf = (answer: Answer, ruleset: Ruleset): object => {
+      const places = new Places(ruleset);
+      return toAnswer(finding.arrival, answer.outcome, { trace: answer.trace, printed: (ref) => places.specOf(ref) });
+    };
+    const { line } = finding;
+    return {
+      ...{ packets, seed, equal: false, packet: line },
+      left: answerOf(finding.left, left),
+      right: answerOf(finding.right, right ?? left),
+    };
+  }
+
+  function forPeople(): string {
+    const count = `${grouped(packets)} packets (seed ${options.seed})`;
+    if (finding === null) return `${count}: no disagreement\n`;
+    const names = right === null ? ["engine", "reference"] : ["RULES", "--against"];
+    const told = (name: string, answer: Answer, ruleset: Ruleset): string =>
+      `${name}:\n${answerForPeople(finding.arrival, answer, new Places(ruleset), true)}`;
+    return [
+      `${count}: a disagreement on\n${JSON.stringify(finding.line)}\n`,
+      told(names[0]!, finding.left, left),
+      told(names[1]!, finding.right, right ?? left),
+    ].join("");
+  }
+}
+
+/** The given host, or one made up; then it is told, since the packets make sense there alone. */
+async function hostOf(left: Ruleset, right: Ruleset | null, options: FuzzOptions): Promise<Host> {
+  if (options.host !== undefined) return loadHost(options.host);
+  const { host, text } = inventHost(right === null ? [left] : [left, right]);
+  if (options.quiet === undefined) process.stderr.write(`note: no --host is given; this one is made up: ${text}\n`);
+  return host;
+}

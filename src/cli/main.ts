@@ -1,0 +1,51 @@
+#!/usr/bin/env node
+// argv -> a command and its exit code: 0 done, 1 something was found, 2 bad input, 3 undecided, 130 interrupted.
+
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { explain } from "./errors.ts";
+import { registerFuzz } from "./fuzz.ts";
+import { registerPrint } from "./print.ts";
+import { registerRun } from "./run.ts";
+
+// who reads us has had enough, as `head` has: that is no error
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit();
+  });
+}
+
+process.exitCode = await main();
+
+async function main(): Promise<number> {
+  const program = programOf();
+  try {
+    await program.parseAsync();
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return 0;
+    const said = explain(error);
+    if (said !== "") process.stderr.write(`${said}\n`);
+    return 2;
+  }
+}
+
+function programOf(): Command {
+  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+    version: string;
+  };
+  const program = new Command("verdictree")
+    .description("What an iptables rule set does to packets.")
+    .version(version)
+    .exitOverride()
+    .configureHelp({ sortSubcommands: false })
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 done, 1 found something, 2 bad input or usage, 3 undecided, 130 interrupted.",
+    );
+  registerRun(program);
+  registerFuzz(program);
+  registerPrint(program);
+  return program;
+}

@@ -1,0 +1,68 @@
+// Counters of a run -> the rules that no packet met, each with the reason as far as the counters prove it.
+
+import type { RuleCounter, RuleRef } from "../classifier.ts";
+import type { Chain, Header, Rule, Ruleset, Table } from "../rules/ruleset.ts";
+import { nameOfRule } from "./places.ts";
+
+export interface NeverHit {
+  readonly ref: RuleRef;
+  readonly reason: string;
+}
+
+/** In the order of the rule set. */
+export function neverHit(ruleset: Ruleset, counters: readonly RuleCounter[]): readonly NeverHit[] {
+  const packets = new Map(counters.map((counter) => [nameOfRule(counter.ref), counter.packets]));
+  const hits = (ref: RuleRef): number => packets.get(nameOfRule(ref)) ?? 0;
+  return ruleset.tables.flatMap((table) =>
+    table.chains.flatMap((chain) => {
+      const refs = refsOf(table, chain);
+      const unmet = refs.filter((ref) => hits(ref) === 0);
+      if (unmet.length === 0) return [];
+      const whole = reasonForChain(table, chain, hits);
+      return unmet.map((ref) => ({ ref, reason: whole ?? reasonForRule(chain, ref) }));
+    }),
+  );
+}
+
+/** Why no packet came to the chain at all; null: one may have. */
+function reasonForChain(table: Table, chain: Chain, hits: (ref: RuleRef) => number): string | null {
+  if (refsOf(table, chain).some((ref) => hits(ref) > 0)) return null;
+  if (chain.policy !== null) {
+    if (hits({ table: table.name, chain: chain.name, number: "policy" }) > 0) return null;
+    if (chain.name === "OUTPUT") return "no packet was sent by the host itself";
+    return `no packet came to ${chain.name} of ${table.name}`;
+  }
+  const callers = table.chains.flatMap((caller) =>
+    refsOf(table, caller).filter((_, index) => leadsTo(caller.rules[index]!, chain)),
+  );
+  if (callers.length === 0) return `no rule leads to chain ${chain.name}`;
+  if (callers.some((ref) => hits(ref) > 0)) return null;
+  const names = callers.slice(0, 3).map(({ chain, number }) => `${chain}:${number}`);
+  const more = callers.length > 3 ? ` and ${callers.length - 3} more` : "";
+  return `no packet met the rules that lead to chain ${chain.name} (${names.join(", ")}${more})`;
+}
+
+function reasonForRule(chain: Chain, ref: RuleRef): string {
+  const before = chain.rules.slice(0, ref.number === "policy" ? 0 : ref.number - 1);
+  const wall = before.findIndex(takesEverything);
+  if (wall >= 0) return `${chain.name}:${wall + 1} before it takes every packet`;
+  return "no packet met its conditions";
+}
+
+/** A rule without any condition, behind which its chain never goes on. */
+function takesEverything({ header, matches, target }: Rule): boolean {
+  if (target === null || target.kind === "jump" || target.kind === "LOG" || target.kind === "MARK") return false;
+  return isEmpty(header) && matches.every(({ kind }) => kind === "comment");
+}
+
+function isEmpty(header: Header): boolean {
+  return Object.values(header).every((test) => test === null);
+}
+
+function leadsTo({ target }: Rule, chain: Chain): boolean {
+  return (target?.kind === "jump" || target?.kind === "goto") && target.chain === chain.name;
+}
+
+function refsOf(table: Table, chain: Chain): RuleRef[] {
+  return chain.rules.map((_, index) => ({ table: table.name, chain: chain.name, number: index + 1 }));
+}

@@ -1,0 +1,102 @@
+// run: rules, a host and packets -> what becomes of each, or what millions of synthetic ones count.
+
+import { Option } from "commander";
+import type { Command } from "commander";
+import { TRAFFIC_KINDS } from "../traffic/traffic.ts";
+import type { TrafficKind } from "../traffic/traffic.ts";
+import { ENGINES } from "./engine.ts";
+import type { EngineName } from "./engine.ts";
+import { answerPackets } from "./answers.ts";
+import { UsageError } from "./errors.ts";
+import { loadHost } from "./hosts.ts";
+import { whole } from "./numbers.ts";
+import { addRules, loadRuleset } from "./rulesets.ts";
+import type { RulesOptions } from "./rulesets.ts";
+import { streamSynthetic } from "./synthetic.ts";
+
+export interface RunOptions extends RulesOptions {
+  readonly host?: string;
+  readonly packets?: string;
+  readonly stateless?: true;
+  readonly trace?: true;
+  readonly start?: number;
+  readonly engine?: EngineName;
+  readonly synthetic?: number;
+  readonly traffic?: TrafficKind;
+  readonly seed: number;
+  readonly json?: true;
+  readonly counters?: true;
+}
+
+const EXAMPLES = `
+Examples:
+  verdictree run rules.txt --host host.json --packets packets.jsonl --stateless
+  verdictree run --rules filter.txt --rules nat=nat.txt --host host.json --packets - --json < packets.jsonl
+  verdictree run rules.txt --host host.json --synthetic 5000000`;
+
+export function registerRun(program: Command): void {
+  const command = program
+    .command("run")
+    .description(
+      "Sends packets the whole way of the kernel through the rules of a host, and says what became of each.",
+    );
+  addRules(command)
+    .option("--host <HOST.json>", "interfaces, addresses, routes and sysctls of the host")
+    .option("--packets <FILE>", "packets to answer, a JSON object a line; - is standard input")
+    .option("--stateless", "each packet is the first of its flow")
+    .option("--trace", "with the rules and policies that each packet met")
+    .option("--start <SECONDS>", "where the packets' clock starts (default: 0)", whole(0, 2 ** 40))
+    .addOption(
+      new Option(
+        "--engine <NAME>",
+        "who answers; both compares them (default: both for the first 100,000 packets, wasm for those behind)",
+      ).choices(ENGINES),
+    )
+    .option("--synthetic <N>", "make N packets instead, and count", whole(1, 1e12))
+    .addOption(new Option("--traffic <KIND>", "of synthetic packets (default: edges)").choices(TRAFFIC_KINDS))
+    .option("--seed <N>", "of synthetic packets, and of what the kernel draws by lot", whole(0, 0xffffffff), 1)
+    .addOption(new Option("--threads <N>", "threads to use").argParser(whole(1, 1)).default(1))
+    .addOption(new Option("--backend <NAME>", "which iptables").choices(["legacy"]).default("legacy"))
+    .option("--json", "answers for machines, a JSON object a line")
+    .addOption(
+      new Option("--counters", "the rules with their counters, as iptables-save -c prints them").conflicts([
+        "json",
+        "trace",
+      ]),
+    )
+    .addHelpText("after", EXAMPLES)
+    .action(async (rules: string | undefined, options: RunOptions) => {
+      process.exitCode = await run(rules, options);
+    });
+}
+
+async function run(rules: string | undefined, options: RunOptions): Promise<number> {
+  if ((options.packets === undefined) === (options.synthetic === undefined)) {
+    throw new UsageError("run needs either --packets FILE or --synthetic N");
+  }
+  if (options.host === undefined) {
+    throw new UsageError("run needs --host HOST.json: without a host a packet has no way to go");
+  }
+  const inputs = [rules, ...options.rules, options.host, options.packets];
+  if (inputs.filter((input) => input === "-").length > 1) throw new UsageError("standard input can be read only once");
+  refuseForeignOptions(options);
+
+  const ruleset = await loadRuleset(rules, options);
+  const host = await loadHost(options.host);
+  return options.packets === undefined
+    ? streamSynthetic(ruleset, host, { ...options, packets: options.synthetic! })
+    : answerPackets(ruleset, host, { ...options, packets: options.packets });
+}
+
+/** An option that the other form of the command alone knows would silently do nothing. */
+function refuseForeignOptions(options: RunOptions): void {
+  const foreign =
+    options.packets === undefined ? (["stateless", "trace", "start", "engine"] as const) : (["traffic"] as const);
+  for (const name of foreign) {
+    if (options[name] !== undefined) {
+      throw new UsageError(
+        `--${name} has no meaning with ${options.packets === undefined ? "--synthetic" : "--packets"}`,
+      );
+    }
+  }
+}

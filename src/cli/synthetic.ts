@@ -1,0 +1,125 @@
+// run --synthetic: packets made and classified in WASM by the million, counted, and one in a hundred checked.
+
+import type { RuleCounter } from "../classifier.ts";
+import { compileFirewall } from "../firewall.ts";
+import type { StreamStep, Tally } from "../firewall.ts";
+import type { Host } from "../host/host.ts";
+import type { Reference } from "../reference/reference.ts";
+import type { Ruleset } from "../rules/ruleset.ts";
+import type { TrafficKind } from "../traffic/traffic.ts";
+import { printCounters } from "./counts.ts";
+import { describeDifference, sameAnswer } from "./difference.ts";
+import { referenceFor, remembers } from "./engine.ts";
+import { Interrupt } from "./interrupt.ts";
+import { grouped } from "./numbers.ts";
+import { Origins } from "./origins.ts";
+import { Progress } from "./progress.ts";
+import { reportForPeople, reportLine } from "./report.ts";
+
+/** One packet in so many is answered by the reference too. */
+const CHECKED_OF = 100;
+
+export interface SyntheticOptions {
+  readonly packets: number;
+  readonly traffic?: TrafficKind;
+  readonly seed: number;
+  readonly json?: true;
+  readonly counters?: true;
+  readonly quiet?: true;
+}
+
+/** All that a stream came to. */
+export interface Summary {
+  readonly ruleset: Ruleset;
+  readonly traffic: TrafficKind;
+  readonly seed: number;
+  readonly packets: number;
+  /** Milliseconds spent making the packets, and sending them their way. */
+  readonly generateMs: number;
+  readonly wayMs: number;
+  readonly tally: Tally;
+  readonly counters: readonly RuleCounter[];
+  readonly origins: Origins;
+  /** null: the reference could not be asked, because rules remember what came before. */
+  readonly checked: number | null;
+  readonly disagreements: number;
+}
+
+/** The exit code: 1 if engine and reference differ, 130 after ^C. */
+export async function streamSynthetic(ruleset: Ruleset, host: Host, options: SyntheticOptions): Promise<number> {
+  const traffic = options.traffic ?? "edges";
+  const { packets, seed } = options;
+  const firewall = compileFirewall(ruleset, host, { seed });
+  const check = new Check(host, remembers(ruleset) ? null : referenceFor(ruleset, host, seed));
+  const origins = new Origins();
+  const progress = new Progress("packets", packets, options.quiet !== undefined);
+  const interrupt = new Interrupt();
+
+  const done = { packets: 0, generateMs: 0, wayMs: 0 };
+  let interrupted = false;
+  try {
+    for (const step of firewall.stream({ packets, seed, traffic, sampleEvery: CHECKED_OF })) {
+      done.packets += step.packets;
+      done.generateMs += step.generateMs;
+      done.wayMs += step.wayMs;
+      for (const sample of step.samples) origins.add(sample.arrival, sample.outcome);
+      check.add(step.samples);
+      progress.update(done.packets, `| ${grouped(rateOf(done))}/s`);
+      interrupted = await interrupt.pressed();
+      if (interrupted) break;
+    }
+  } finally {
+    progress.stop();
+    interrupt.release();
+  }
+
+  const summary: Summary = {
+    ...{ ruleset, traffic, seed, ...done, origins },
+    tally: firewall.tally(),
+    counters: firewall.counters(),
+    checked: check.checked,
+    disagreements: check.disagreements,
+  };
+  process.stdout.write(textOf(summary, options));
+  if (check.first !== null) process.stderr.write(`${check.first}\nengine and reference differ\n`);
+  if (check.disagreements > 0) return 1;
+  return interrupted ? 130 : 0;
+}
+
+/** Packets a second over the whole way, making them included. */
+export function rateOf({ packets, generateMs, wayMs }: Pick<Summary, "packets" | "generateMs" | "wayMs">): number {
+  return packets / Math.max(1e-9, (generateMs + wayMs) / 1000);
+}
+
+/** Asks the reference about the samples of a stream. */
+class Check {
+  checked: number | null;
+  disagreements = 0;
+  /** The first disagreement, told at length. */
+  first: string | null = null;
+  readonly #host: Host;
+  readonly #reference: Reference | null;
+
+  constructor(host: Host, reference: Reference | null) {
+    this.#host = host;
+    this.#reference = reference;
+    this.checked = reference === null ? null : 0;
+  }
+
+  add(samples: StreamStep["samples"]): void {
+    if (this.#reference === null) return;
+    for (const { arrival, outcome } of samples) {
+      // the packet's number in the stream, by which lots are drawn, is its id
+      const wanted = this.#reference.run(arrival, Number(arrival.id)).outcome;
+      this.checked!++;
+      if (sameAnswer(outcome, wanted)) continue;
+      this.disagreements++;
+      this.first ??= describeDifference(arrival, this.#host, outcome, wanted);
+    }
+  }
+}
+
+function textOf(summary: Summary, options: SyntheticOptions): string {
+  if (options.counters !== undefined) return printCounters(summary.ruleset, summary.counters);
+  return options.json === undefined ? reportForPeople(summary) : `${JSON.stringify(reportLine(summary))}\n`;
+}

@@ -1,0 +1,33 @@
+// The token bucket of `-m limit`: how many credits a packet costs, how many there may be, how many come with time.
+//
+// user2credits() and limit_mt_check() in net/netfilter/xt_limit.c. A kernel of HZ 250 or 1000 has 32,000 credits a
+// second; where the product would leave 32 bits it divides first, so that a bucket of 42.9 seconds has room for 42.
+// Differs: the kernel's clock goes in jiffies, ours in credits, so a token may come up to 4 ms earlier.
+
+const CREDITS_PER_SECOND = 32000;
+/** What `average` counts in: 1/10,000 s. */
+const SCALE = 10000;
+/** Above this the kernel divides first. */
+const MOST_EXACT = Math.floor(0xffffffff / CREDITS_PER_SECOND);
+
+export interface Bucket {
+  /** Credits that a packet takes. */
+  readonly cost: number;
+  /** Credits there may be, and are at the start. */
+  readonly cap: number;
+}
+
+/** @param average time between two tokens in 1/10,000 s */
+export function bucketOf(average: number, burst: number): Bucket {
+  return { cost: creditsOf(average), cap: creditsOf(Math.imul(average, burst) >>> 0) };
+}
+
+/** The packets' clock in credits: so many come between two packets as it has moved. */
+export function creditClock(seconds: number): number {
+  return Math.floor(seconds * CREDITS_PER_SECOND + 0.5);
+}
+
+function creditsOf(units: number): number {
+  if (units > MOST_EXACT) return (Math.floor(units / SCALE) * CREDITS_PER_SECOND) % 2 ** 32;
+  return Math.floor((units * CREDITS_PER_SECOND) / SCALE);
+}

@@ -1,0 +1,64 @@
+// What the host answers to a packet that it refuses, and when it says nothing.
+//
+// Follows __icmp_send() in net/ipv4/icmp.c, nf_send_unreach() and nf_send_reset() in
+// net/ipv4/netfilter/nf_reject_ipv4.c.
+
+import { PROTO_ICMP, PROTO_TCP } from "../net/protocol.ts";
+import type { Arrival, Packet } from "../packet/packet.ts";
+import { TCP_FLAGS } from "../packet/packet.ts";
+import type { RejectKind } from "../rules/ruleset.ts";
+import type { Path, Routing } from "./routing.ts";
+
+/** A packet that is refused, and what is known of it there. */
+export interface Refused {
+  readonly packet: Packet;
+  readonly frame: Arrival["frame"];
+  /** null: it has none, and an error is being made of that. */
+  readonly path: Path | null;
+  /** Of a local packet's socket. */
+  readonly boundIface: string | null;
+}
+
+const UNREACHABLE: Readonly<Record<Exclude<RejectKind, "tcp-reset">, number>> = {
+  "icmp-net-unreachable": 0,
+  "icmp-host-unreachable": 1,
+  "icmp-proto-unreachable": 2,
+  "icmp-port-unreachable": 3,
+  "icmp-net-prohibited": 9,
+  "icmp-host-prohibited": 10,
+  "icmp-admin-prohibited": 13,
+};
+
+/** Types that icmp_pointers[] holds to be errors; those it does not know are taken for errors too. */
+const NO_ERRORS: readonly number[] = [0, 8, 13, 14, 15, 16, 17, 18];
+const TCP_HEADER_BYTES = 20;
+
+/** What REJECT answers; null: nothing. */
+export function rejection(kind: RejectKind, refused: Refused, routing: Routing): string | null {
+  const { packet } = refused;
+  if (packet.fragmentOffset > 0 || packet.badChecksum) return null;
+  if (kind === "tcp-reset") return canReset(refused, routing) ? "tcp-reset" : null;
+  return icmpError(3, UNREACHABLE[kind], refused, routing);
+}
+
+/** `icmp TYPE/CODE`, or null where no error may be sent about this packet. */
+export function icmpError(type: number, code: number, refused: Refused, routing: Routing): string | null {
+  const { packet, frame, path } = refused;
+  if (frame !== "host" || path?.group === true || packet.fragmentOffset > 0) return null;
+  if (packet.proto === PROTO_ICMP) {
+    const cutOff = packet.length === packet.headerLength;
+    if (cutOff || !NO_ERRORS.includes(packet.icmpType)) return null;
+  }
+  const src = path?.local === true ? packet.dst : 0;
+  const back = routing.output({ src, dst: packet.src, mark: 0, oif: null }, false);
+  return typeof back === "string" ? null : `icmp ${type}/${code}`;
+}
+
+function canReset({ packet, path, boundIface }: Refused, routing: Routing): boolean {
+  if (packet.proto !== PROTO_TCP || packet.length - packet.headerLength < TCP_HEADER_BYTES) return false;
+  if ((packet.tcpFlags & TCP_FLAGS.RST) !== 0 || path?.group === true) return false;
+  // ip_route_me_harder(): from the address that was asked, whosever it is
+  const type = routing.tables.addressType(packet.dst, null);
+  const src = type === "LOCAL" || type === "UNICAST" ? packet.dst : 0;
+  return typeof routing.output({ src, dst: packet.src, mark: 0, oif: boundIface }, true) !== "string";
+}

@@ -1,0 +1,90 @@
+// One built-in chain -> what becomes of the packet there, and which rules it met.
+//
+// Follows ipt_do_table() in net/ipv4/netfilter/ip_tables.c. A jump remembers where to go on, a goto does not; RETURN
+// and the end of a user chain go on where the last jump stands, or with the policy if there was none.
+
+import type { RuleRef } from "../classifier.ts";
+import type { Chain, MarkTarget, Rule, Table, Target } from "../rules/ruleset.ts";
+import { holds } from "./match.ts";
+import type { World } from "./match.ts";
+import type { Skb } from "./skb.ts";
+
+/** The targets that end a chain. */
+export type EndTarget = Exclude<Target, { readonly kind: "RETURN" | "jump" | "goto" | "LOG" | "MARK" }>;
+export type NatTarget = Extract<EndTarget, { readonly range: unknown }>;
+
+export interface ChainEnd {
+  readonly ref: RuleRef;
+  /** null for a policy. */
+  readonly rule: Rule | null;
+  readonly target: EndTarget;
+}
+
+/** Where a chain goes on. */
+interface Place {
+  readonly chain: Chain;
+  readonly index: number;
+}
+
+/** Changes the mark of `skb`, and adds to `trace` the rules that matched and the policy if it was reached. */
+export function walk(table: Table, builtin: Chain, skb: Skb, world: World, trace: RuleRef[]): ChainEnd {
+  const jumps: Place[] = [];
+  let place: Place | undefined = { chain: builtin, index: 0 };
+  while (place !== undefined) {
+    const { chain, index }: Place = place;
+    const rule = chain.rules[index];
+    const next: Place = { chain, index: index + 1 };
+    if (rule === undefined) {
+      place = jumps.pop();
+      continue;
+    }
+    const ref: RuleRef = { table: table.name, chain: chain.name, number: index + 1 };
+    const result = holds(rule, skb, world);
+    if (result === "drop") return { ref, rule, target: { kind: "DROP" } };
+    if (!result) {
+      place = next;
+      continue;
+    }
+    trace.push(ref);
+    const { target } = rule;
+    if (target === null) {
+      place = next;
+      continue;
+    }
+    switch (target.kind) {
+      case "LOG":
+        place = next;
+        break;
+      case "MARK":
+        skb.mark = marked(skb.mark, target);
+        place = next;
+        break;
+      case "jump":
+        jumps.push(next);
+        if (jumps.length > table.chains.length) throw new Error(`${table.name} ${chain.name}: jumps go in a circle`);
+        place = { chain: chainOf(table, target.chain), index: 0 };
+        break;
+      case "goto":
+        place = { chain: chainOf(table, target.chain), index: 0 };
+        break;
+      case "RETURN":
+        place = jumps.pop();
+        break;
+      default:
+        return { ref, rule, target };
+    }
+  }
+  const ref: RuleRef = { table: table.name, chain: builtin.name, number: "policy" };
+  trace.push(ref);
+  return { ref, rule: null, target: { kind: builtin.policy! } };
+}
+
+function marked(mark: number, { value, mask }: MarkTarget): number {
+  return ((mark & ~mask) ^ value) >>> 0;
+}
+
+function chainOf(table: Table, name: string): Chain {
+  const chain = table.chains.find((one) => one.name === name);
+  if (chain === undefined) throw new Error(`${table.name}: there is no chain ${name}`);
+  return chain;
+}

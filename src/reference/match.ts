@@ -1,0 +1,155 @@
+// Whether a rule holds for a packet: the header test first, then the matches from left to right, up to the first that
+// does not.
+//
+// ip_packet_match() in net/ipv4/netfilter/ip_tables.c, and the match functions of net/netfilter/xt_*.c.
+
+import { contains } from "../net/range.ts";
+import type {
+  AddressTest,
+  AddressType,
+  AddrtypeMatch,
+  ConntrackMatch,
+  Header,
+  InterfaceTest,
+  Match,
+  MultiportMatch,
+  NegatableRange,
+  Rule,
+  StateMatch,
+} from "../rules/ruleset.ts";
+import type { Memory } from "./memory.ts";
+import type { Skb } from "./skb.ts";
+
+/** What rules ask of the world around the packet. */
+export interface World {
+  readonly memory: Memory;
+  /** As seen by one interface; null: by the host. */
+  addressType(address: number, iface: string | null): AddressType;
+}
+
+/** "drop": a match found the packet broken and drops it at once (hotdrop). */
+export type Holds = boolean | "drop";
+
+const TCP_HEADER_BYTES = 20;
+const UDP_HEADER_BYTES = 8;
+const ICMP_HEADER_BYTES = 8;
+const PORTS_BYTES = 4;
+
+export function holds(rule: Rule, skb: Skb, world: World): Holds {
+  if (!meetsHeader(rule.header, skb)) return false;
+  for (const match of rule.matches) {
+    const result = meets(match, rule, skb, world);
+    if (result !== true) return result;
+  }
+  return true;
+}
+
+function meetsHeader(header: Header, { packet, inIface, outIface }: Skb): boolean {
+  if (header.src !== null && !meetsAddress(header.src, packet.src)) return false;
+  if (header.dst !== null && !meetsAddress(header.dst, packet.dst)) return false;
+  if (header.inIface !== null && !meetsInterface(header.inIface, inIface)) return false;
+  if (header.outIface !== null && !meetsInterface(header.outIface, outIface)) return false;
+  if (header.proto !== null && (header.proto.proto === packet.proto) === header.proto.negated) return false;
+  if (header.fragment !== null && packet.fragmentOffset > 0 === header.fragment.negated) return false;
+  return true;
+}
+
+function meetsAddress(test: AddressTest, address: number): boolean {
+  return ((address & test.mask) >>> 0 === test.address) !== test.negated;
+}
+
+/** Where there is no interface its name is empty. */
+function meetsInterface(test: InterfaceTest, iface: string | null): boolean {
+  const name = iface ?? "";
+  return (test.wildcard ? name.startsWith(test.name) : name === test.name) !== test.negated;
+}
+
+function meets(match: Match, rule: Rule, skb: Skb, world: World): Holds {
+  const { packet } = skb;
+  switch (match.kind) {
+    case "tcp": {
+      // a fragment that begins inside the header could overwrite what the first one showed
+      if (packet.fragmentOffset === 1) return "drop";
+      const shown = shows(skb, TCP_HEADER_BYTES);
+      if (shown !== true) return shown;
+      if (!meetsPort(match.sport, packet.sport) || !meetsPort(match.dport, packet.dport)) return false;
+      if (match.flags === null) return true;
+      return ((packet.tcpFlags & match.flags.mask) === match.flags.comp) !== match.flags.negated;
+    }
+    case "udp": {
+      const shown = shows(skb, UDP_HEADER_BYTES);
+      if (shown !== true) return shown;
+      return meetsPort(match.sport, packet.sport) && meetsPort(match.dport, packet.dport);
+    }
+    case "icmp": {
+      const shown = shows(skb, ICMP_HEADER_BYTES);
+      if (shown !== true) return shown;
+      const same = match.type === 255 || (match.type === packet.icmpType && contains(match.code, packet.icmpCode));
+      return same !== match.negated;
+    }
+    case "multiport": {
+      const shown = shows(skb, PORTS_BYTES);
+      if (shown !== true) return shown;
+      return meetsPorts(match, packet.sport, packet.dport);
+    }
+    case "conntrack":
+    case "state":
+      return meetsState(match, skb);
+    case "addrtype":
+      return meetsAddressTypes(match, skb, world);
+    case "mark":
+      return ((skb.mark & match.mask) >>> 0 === match.value) !== match.negated;
+    case "iprange":
+      return meetsRange(match.src, packet.src) && meetsRange(match.dst, packet.dst);
+    case "limit":
+      return world.memory.limit(rule, match);
+    case "statistic":
+      return world.memory.statistic(rule, match);
+    case "comment":
+      return true;
+  }
+}
+
+/** Whether the packet shows so much of its transport header: a later fragment does not, a packet cut short is dropped. */
+function shows({ packet }: Skb, bytes: number): Holds {
+  if (packet.fragmentOffset > 0) return false;
+  return packet.length - packet.headerLength >= bytes ? true : "drop";
+}
+
+function meetsPort(range: NegatableRange | null, port: number): boolean {
+  return range === null || contains(range, port) !== range.negated;
+}
+
+function meetsRange(range: NegatableRange | null, address: number): boolean {
+  return range === null || contains(range, address) !== range.negated;
+}
+
+function meetsPorts(match: MultiportMatch, sport: number, dport: number): boolean {
+  const among = (port: number): boolean => match.ports.some((range) => contains(range, port));
+  switch (match.which) {
+    case "sports":
+      return among(sport) !== match.negated;
+    case "dports":
+      return among(dport) !== match.negated;
+    case "ports":
+      return (among(sport) || among(dport)) !== match.negated;
+  }
+}
+
+/** conntrack_mt() in net/netfilter/xt_conntrack.c: any of the named states and translations is enough. */
+function meetsState(match: ConntrackMatch | StateMatch, skb: Skb): boolean {
+  const any = match.states.some((state) => {
+    if (state === "SNAT") return skb.sourceTranslated;
+    if (state === "DNAT") return skb.destinationTranslated;
+    return state === skb.ctState;
+  });
+  return any !== match.negated;
+}
+
+/** addrtype_mt_v1() in net/netfilter/xt_addrtype.c. */
+function meetsAddressTypes(match: AddrtypeMatch, skb: Skb, world: World): boolean {
+  const iface = match.limitIface === "in" ? skb.inIface : match.limitIface === "out" ? skb.outIface : null;
+  const meetsSide = (side: AddrtypeMatch["srcTypes"], address: number): boolean =>
+    side === null || side.types.includes(world.addressType(address, iface)) !== side.negated;
+  return meetsSide(match.srcTypes, skb.packet.src) && meetsSide(match.dstTypes, skb.packet.dst);
+}

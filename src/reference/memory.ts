@@ -1,0 +1,78 @@
+// What rules remember from packet to packet, and what they draw by lot.
+//
+// State belongs to the rule (table, chain, number), from whatever hook it is reached.
+
+import { chance } from "../net/chance.ts";
+import { bucketOf, creditClock } from "../net/limit.ts";
+import { TABLES } from "../rules/ruleset.ts";
+import type { LimitMatch, Match, Rule, Ruleset, StatisticMatch } from "../rules/ruleset.ts";
+
+interface Credits {
+  left: number;
+  /** Clock of the last evaluation. */
+  seen: number;
+}
+
+export class Memory {
+  readonly #seed: number;
+  /** How many rules stand before each one. */
+  readonly #numbers = new Map<Rule, number>();
+  /** For each rule by the index of its match. */
+  readonly #credits = new Map<Rule, Map<number, Credits>>();
+  readonly #evaluations = new Map<Rule, Map<number, number>>();
+  readonly #draws = new Map<Rule, number>();
+  #packet = 0;
+  #clock = 0;
+
+  constructor(ruleset: Ruleset, seed: number) {
+    this.#seed = seed;
+    for (const name of TABLES) {
+      const table = ruleset.tables.find((one) => one.name === name);
+      for (const rule of table?.chains.flatMap((chain) => chain.rules) ?? []) {
+        this.#numbers.set(rule, this.#numbers.size);
+      }
+    }
+  }
+
+  /** To be called for each packet: its index in the run, from 0, and when it comes. */
+  start(packet: number, seconds: number): void {
+    this.#packet = packet;
+    this.#clock = creditClock(seconds);
+    this.#draws.clear();
+  }
+
+  /** 32 bits, others at each call. */
+  draw(rule: Rule): number {
+    const before = this.#draws.get(rule) ?? 0;
+    this.#draws.set(rule, before + 1);
+    return chance(this.#seed, this.#numbers.get(rule)!, this.#packet, before);
+  }
+
+  /** limit_mt() in net/netfilter/xt_limit.c. */
+  limit(rule: Rule, match: LimitMatch): boolean {
+    const { cost, cap } = bucketOf(match.average, match.burst);
+    const state = this.#of(this.#credits, rule, match, () => ({ left: cap, seen: this.#clock }));
+    state.left = Math.min(cap, state.left + this.#clock - state.seen);
+    state.seen = this.#clock;
+    if (state.left < cost) return false;
+    state.left -= cost;
+    return true;
+  }
+
+  /** statistic_mt() in net/netfilter/xt_statistic.c. */
+  statistic(rule: Rule, match: StatisticMatch): boolean {
+    if (match.mode === "random") return (this.draw(rule) & 0x7fffffff) < match.probability !== match.negated;
+    const evaluation = this.#of(this.#evaluations, rule, match, () => 0);
+    this.#evaluations.get(rule)!.set(rule.matches.indexOf(match), (evaluation + 1) % match.every);
+    return (evaluation === match.packet) !== match.negated;
+  }
+
+  #of<State>(states: Map<Rule, Map<number, State>>, rule: Rule, match: Match, fresh: () => State): State {
+    const ofRule = states.get(rule) ?? new Map<number, State>();
+    states.set(rule, ofRule);
+    const index = rule.matches.indexOf(match);
+    const state = ofRule.get(index) ?? fresh();
+    ofRule.set(index, state);
+    return state;
+  }
+}

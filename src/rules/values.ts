@@ -1,0 +1,144 @@
+// Arguments of options that several modules share: ports, marks, addresses, interfaces. Each throws RuleError.
+
+import { formatAddress, parseMask, parseNetwork } from "../net/address.ts";
+import { parseDecimal, parseNumber } from "../net/number.ts";
+import { servicePort } from "../net/service.ts";
+import type { Line } from "./line.ts";
+import type { AddressTest, InterfaceTest, Range } from "./ruleset.ts";
+
+export const ALL_PORTS: Range = { lo: 0, hi: 65535 };
+
+/** A number as C writes it, decimal, octal or hexadecimal. */
+export function readNumber(line: Line, word: number, text: string, min: number, max: number): number {
+  const value = parseNumber(text, max);
+  if (value !== null && value >= min) return value;
+  return line.failPart(`"${text}" is no whole number in ${min}..${max}`, word, text);
+}
+
+/** @param read how iptables reads a number here; null if it is none, or too large */
+function readPort(
+  line: Line,
+  word: number,
+  text: string,
+  proto: number | undefined,
+  read: (text: string, max: number) => number | null,
+): number {
+  const port = read(text, 65535) ?? servicePort(text, proto);
+  if (port !== null) return port;
+  if (/^\d+$/.test(text)) return line.failPart(`port ${text} is out of range 0..65535`, word, text);
+  if (text === "!") return line.failPart(OLD_NEGATION, word, text);
+  return line.failPart(
+    `"${text}" is no port number, nor the name of a service that Debian's /etc/services has for this protocol`,
+    word,
+    text,
+  );
+}
+
+/** A port or the name of a service of `proto`; of any protocol without it (xtables_parse_port()). */
+export function readCPort(line: Line, word: number, text: string, proto?: number): number {
+  return readPort(line, word, text, proto, parseNumber);
+}
+
+/** `80`, `80:90`, `:80`, `1024:` as the tcp match reads it: numbers as in C, services of TCP. */
+export function readTcpPorts(line: Line, word: number, text: string): Range {
+  return readPorts(line, word, text, (port) => readPort(line, word, port, 6, parseNumber));
+}
+
+/** The same as the udp match reads it (XTTYPE_PORTRC): decimal numbers, services of any protocol. */
+export function readUdpPorts(line: Line, word: number, text: string): Range {
+  return readPorts(line, word, text, (port) => readPort(line, word, port, undefined, parseDecimal));
+}
+
+function readPorts(line: Line, word: number, text: string, read: (text: string) => number): Range {
+  const parts = text.split(":");
+  if (parts.length > 2) line.fail(`"${text}" is no port or range of ports; a range is LO:HI`, word);
+  const [first = "", last = first] = parts;
+  const range = {
+    lo: first === "" && parts.length === 2 ? 0 : read(first),
+    hi: last === "" && parts.length === 2 ? 65535 : read(last),
+  };
+  if (range.lo > range.hi) line.fail(`the range ${text} is empty: ${range.lo} is above ${range.hi}`, word);
+  return range;
+}
+
+/** `VALUE` or `VALUE/MASK`; the mask is all ones if left out. */
+export function readMark(line: Line, word: number, text: string): { value: number; mask: number } {
+  const slash = text.indexOf("/");
+  if (text === "!") line.fail(OLD_NEGATION, word);
+  if (slash < 0) return { value: readNumber(line, word, text, 0, 0xffffffff), mask: 0xffffffff };
+  return {
+    value: readNumber(line, word, text.slice(0, slash), 0, 0xffffffff),
+    mask: readNumber(line, word, text.slice(slash + 1), 0, 0xffffffff),
+  };
+}
+
+/** The argument of `-s` or `-d`: one address with or without mask, or a list of them. */
+export function readAddresses(line: Line, word: number, text: string, negated: boolean): readonly AddressTest[] {
+  const tests = text.split(",").map((item) => readAddress(line, word, item.trimStart(), negated));
+  if (negated && tests.length > 1) line.fail("a list of addresses cannot be negated; iptables refuses it", word);
+  return tests;
+}
+
+function readAddress(line: Line, word: number, text: string, negated: boolean): AddressTest {
+  if (text.includes(":")) line.failPart(`${text} is an IPv6 address; IPv6 is not modelled yet`, word, text);
+  const slash = text.lastIndexOf("/");
+  const mask = slash < 0 ? 0xffffffff : parseMask(text.slice(slash + 1));
+  if (mask === null) {
+    return line.failPart(`"${text.slice(slash + 1)}" is no mask: write 0..32 or four parts`, word, text);
+  }
+  // a mask of zero: iptables does not even read the address
+  if (mask === 0) return { address: 0, mask: 0, negated };
+  const name = slash < 0 ? text : text.slice(0, slash);
+  const address = parseNetwork(name);
+  if (address !== null) return { address: (address & mask) >>> 0, mask, negated };
+  if (name === "!") line.failPart(OLD_NEGATION, word, name);
+  if (/^[\d.]*$/.test(name)) line.failPart(`"${name}" is no IPv4 address`, word, name);
+  return line.failPart(`"${name}" is a host name; write the address, nothing is looked up here`, word, name);
+}
+
+/** The argument of `-i` or `-o`. */
+export function readInterface(line: Line, word: number, text: string, negated: boolean): InterfaceTest {
+  if (text === "") line.fail("the name of the interface is empty", word);
+  if (text === "!") line.fail(OLD_NEGATION, word);
+  if (text.length > 15) line.fail(`"${text}" is too long: an interface has 15 characters at most`, word);
+  const wildcard = text.endsWith("+");
+  return { name: wildcard ? text.slice(0, -1) : text, wildcard, negated };
+}
+
+/** `LO-HI` or one address (xtables_numeric_to_ipaddr()). */
+export function readAddressRange(line: Line, word: number, text: string): Range {
+  const dash = text.indexOf("-");
+  const ends = dash < 0 ? [text, text] : [text.slice(0, dash), text.slice(dash + 1)];
+  const [lo, hi] = ends.map((end) => {
+    if (end === "!") line.fail(OLD_NEGATION, word);
+    return parseNetwork(end) ?? line.failPart(`"${end}" is no IPv4 address`, word, end);
+  });
+  if (lo! > hi!) {
+    line.fail(`the range is empty: ${formatAddress(lo!)} is above ${formatAddress(hi!)}`, word);
+  }
+  return { lo: lo!, hi: hi! };
+}
+
+/**
+ * The members of a list such as `NEW,ESTABLISHED`, in the order of `names`. Any case; an abbreviation means the first
+ * of `names` that begins with it, as strncasecmp() has it in iptables.
+ */
+export function readNames<T extends string>(
+  line: Line,
+  word: number,
+  text: string,
+  names: readonly T[],
+  what: string,
+): readonly T[] {
+  const found = new Set<T>();
+  for (const item of text.split(",")) {
+    if (item === "!") line.fail(OLD_NEGATION, word);
+    const name = item === "" ? undefined : names.find((name) => name.startsWith(item.toUpperCase()));
+    if (name === undefined) return line.failPart(`"${item}" is no ${what}: ${names.join(", ")}`, word, item);
+    found.add(name);
+  }
+  return names.filter((name) => found.has(name));
+}
+
+export const OLD_NEGATION =
+  "the ! stands in front of the option since iptables 1.4.3: `! -s ADDRESS`, not `-s ! ADDRESS`";
