@@ -65,6 +65,9 @@ const SAMPLE: u32 = 384;
 const LEAST_PARTED: u32 = 512;
 /** Testing one field of four boxes, in steps down the tree. */
 const BLOCK_FIELD_COST: f64 = 0.3;
+/** A tree may take so many bytes for each box, and so many whatever its size. */
+const BYTES_A_BOX: f64 = 512;
+const LEAST_BYTES: f64 = 8192;
 /** Price of one byte for each box, in steps. */
 const BYTE_PRICE: f64 = 0.002;
 
@@ -88,8 +91,6 @@ const REGION_VALUE = memory.data(64);
 let scratchStart: usize = 0;
 let scratchTop: usize = 0;
 let scratchEnd: usize = 0;
-/** Beyond this address nothing is cut any more: what is left becomes leaves, slow but right. */
-let arenaLimit: usize = 0;
 let leafTable: usize = 0;
 let leafTableMask: u32 = 0;
 
@@ -132,7 +133,6 @@ export function build(program: usize): bool {
   scratchTop = (targets + clauseCount + 8) & ~7;
   memory.fill(leafTable, 0, tableBytes);
   memory.fill(targets, 0, clauseCount + 1);
-  arenaLimit = <usize>min<u64>(<u64>mark() + 32_000_000 + <u64>count * 4096, 0xf0000000);
   for (let i: u32 = 0; i < clauseCount; i++) {
     const clause = clauses + i * CLAUSE_BYTES;
     if (load<u32>(clause, CLAUSE_ACTION) == ACTION_SKIP) store<u8>(targets + load<u32>(clause, CLAUSE_ARG), 1);
@@ -171,9 +171,8 @@ function sharpness(box: u32): u32 {
   return bits;
 }
 
-/** Part of each kind of sharpness (0 neither, 1 src, 2 dst, 3 both), two bits each: kind k at bits 2k. */
-let parting: u32 = 0x09;
-export function setParting(p: u32): void { parting = p; }
+/** The part of each kind of sharpness (0 neither, 1 src, 2 dst, 3 both), two bits each. */
+const PARTING: u32 = 0b00_00_10_01;
 
 /** Builds a tree for each part; returns how many. */
 function divide(tree: usize, count: u32): u32 {
@@ -185,7 +184,7 @@ function divide(tree: usize, count: u32): u32 {
   for (let part: u32 = 0; part < 4; part++) {
     let n: u32 = 0;
     for (let box: u32 = 0; box < count; box++) {
-      if ((few ? 0 : (parting >> (2 * sharpness(box))) & 3) == part) {
+      if ((few ? 0 : (PARTING >> (2 * sharpness(box))) & 3) == part) {
         store<u32>(list + (n << 2), box);
         n++;
       }
@@ -202,7 +201,7 @@ function buildPart(part: usize, list: usize, count: u32): void {
   const before = scratchTop;
   scratchTop = list + (count << 2);
   store<u32>(part, count == 0 ? NONE : load<u32>(boxes + load<u32>(list) * stride), PART_FIRST);
-  buildNode(part, list, count, 0);
+  buildNode(part, list, count, 0, <f64>count * BYTES_A_BOX + LEAST_BYTES);
   scratchTop = before;
 }
 
@@ -273,12 +272,13 @@ function prune(list: usize, count: u32): u32 {
   return kept;
 }
 
-function buildNode(node: usize, list: usize, all: u32, depth: u32): void {
+/** `budget`: bytes that the nodes and leaves below may take, roughly; a node without means becomes a leaf. */
+function buildNode(node: usize, list: usize, all: u32, depth: u32, budget: f64): void {
   if (failed) return;
   const count = prune(list, all);
   const before = scratchTop;
-  const cut = count > LEAST_CUT && depth < 24 && mark() < arenaLimit && chooseCut(list, count);
-  if (!cut || !cutNode(node, list, count, depth)) writeLeaf(node, list, count);
+  const cut = count > LEAST_CUT && depth < 24 && chooseCut(list, count, budget);
+  if (!cut || !cutNode(node, list, count, depth, budget)) writeLeaf(node, list, count);
   scratchTop = before;
 }
 
@@ -425,7 +425,7 @@ function leafCost(count: f64): f64 {
   return 0.5 + scanned * (0.5 + count / 4) * (0.4 + BLOCK_FIELD_COST * fieldsOpen);
 }
 
-function chooseCut(list: usize, count: u32): bool {
+function chooseCut(list: usize, count: u32, budget: f64): bool {
   const step = max<u32>(1, count / SAMPLE);
   const sampled = (count + step - 1) / step;
 
@@ -520,7 +520,7 @@ function chooseCut(list: usize, count: u32): bool {
       load<u32>(a), load<u32>(a, 4), load<u32>(a, 8),
       load<u32>(b), load<u32>(b, 4), load<u32>(b, 8),
     );
-    if (cost < bestCost) {
+    if (cost < bestCost && cutBytes < budget) {
       bestCost = cost;
       found = true;
       setCut(a, b);
@@ -549,6 +549,9 @@ function setCut(a: usize, b: usize): void {
   shift2 = load<u32>(b, 4);
   bits2 = load<u32>(b, 8);
 }
+
+/** Bytes of the last cut that cutCost estimated: its nodes, and the leaves if nothing below were cut. */
+let cutBytes: f64 = 0;
 
 /** Expected cost of a look-up below the node if it is cut so, estimated on every `step`-th box. */
 function cutCost(
@@ -610,6 +613,7 @@ function cutCost(
   }
   const expected = 1 + (total > 1 ? (pairs / (total * (total - 1))) * <f64>(count - 1) : 0);
   const bytes = (<f64>children * 8) / <f64>count + (entries / total) * 24;
+  cutBytes = bytes * <f64>count;
   let cost: f64 = (bitsB == 0 ? 1.0 : 1.3) + BYTE_PRICE * bytes;
   if (expected > 8) {
     // levels still needed, if each reduces as well as this one, but by 4 bits at the most
@@ -622,7 +626,7 @@ function cutCost(
 }
 
 /** Writes an inner node and all below it; false where scratch space does not suffice. */
-function cutNode(node: usize, list: usize, count: u32, depth: u32): bool {
+function cutNode(node: usize, list: usize, count: u32, depth: u32, budget: f64): bool {
   // chooseCut's answer, kept here: the recursion below chooses again
   const slotA = slot1, shiftA = shift1, bitsA = bits1;
   const slotB = slot2, shiftB = shift2, bitsB = bits2;
@@ -694,6 +698,8 @@ function cutNode(node: usize, list: usize, count: u32, depth: u32): bool {
   // the fill has moved every start to its end: child c now spans from the end of c - 1
   scratchTop = lists + (load<u32>(starts + ((children - 1) << 2)) << 2);
   const working = scratchTop;
+  // what is left of the budget goes to the children by the length of their lists
+  const share = max<f64>(0, budget - <f64>(children << 3)) / <f64>max<usize>(1, (working - lists) >> 2);
   let previous: usize = 0;
   let previousCount: u32 = 0;
   let previousSimple = false;
@@ -713,7 +719,7 @@ function cutNode(node: usize, list: usize, count: u32, depth: u32): bool {
     const copy = working;
     memory.copy(copy, at, own << 2);
     scratchTop = copy + (<usize>own << 2);
-    buildNode(place, copy, own, depth + 1);
+    buildNode(place, copy, own, depth + 1, share * <f64>own);
     scratchTop = working;
     previous = at;
     previousCount = own;

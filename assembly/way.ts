@@ -451,7 +451,8 @@ function routeInput(): bool {
   if (type == ROUTE_UNICAST && forwarding) {
     const outIface = load<u32>(route, ROUTE_IFACE);
     const source = validSource(firewall, src, dst, iface, outIface, mark);
-    if (source == SOURCE_REFUSED || !mayBeRouted(flags)) return false;
+    if (source == SOURCE_REFUSED) return drop(WHERE_ROUTING);
+    if (!mayBeRouted(flags)) return false;
     wayIface = outIface;
     wayVia = load<u32>(route, ROUTE_VIA);
     wayMtu = load<u32>(route, ROUTE_MTU);

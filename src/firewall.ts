@@ -1,13 +1,16 @@
 // A rule set on a host, ready to be asked: text has been parsed, chains are lowered and their trees built.
 
 import type { Outcome, RuleCounter, RuleRef, Trace } from "./classifier.ts";
-import { InterfaceTable } from "./compile/interfaces.ts";
+import { lowerClassbench } from "./compile/classbench.ts";
+import { InterfaceTable, interfacesOfRules } from "./compile/interfaces.ts";
+import { lowerChain } from "./compile/lower.ts";
 import type { LowerContext } from "./compile/lower.ts";
 import { MemoryTable } from "./compile/memory.ts";
 import { addressTypes } from "./compile/routes.ts";
 import { RuleTable } from "./compile/ruletable.ts";
 import { needsTracking } from "./compile/tracking.ts";
 import type { Program } from "./compile/program.ts";
+import { Batch } from "./engine/batch.ts";
 import { HOOKS, loadChains, loadHost } from "./engine/host.ts";
 import type { LoadedChain } from "./engine/host.ts";
 import { EngineError, Instance } from "./engine/instance.ts";
@@ -28,8 +31,9 @@ import {
 } from "./layout.ts";
 import type { Arrival } from "./packet/packet.ts";
 import { UnsupportedError } from "./reference/error.ts";
-import type { Ruleset } from "./rules/ruleset.ts";
-import { loadTraffic, TRAFFIC_KINDS } from "./traffic/traffic.ts";
+import type { ClassbenchRule } from "./rules/classbench.ts";
+import type { Hook, Ruleset, TableName } from "./rules/ruleset.ts";
+import { drawPackets, loadTraffic, TRAFFIC_KINDS } from "./traffic/traffic.ts";
 import type { TrafficKind } from "./traffic/traffic.ts";
 
 export interface FirewallOptions {
@@ -289,6 +293,48 @@ export class Firewall {
       answers.push({ outcome: readOutcome(view, at, arrival.packet.proto, this), trace: refs });
     });
   }
+}
+
+export interface ChainOptions {
+  readonly seed?: number;
+  readonly packets: number;
+  readonly traffic?: TrafficKind;
+}
+
+/**
+ * One built-in chain alone, with packets drawn for it: interfaces are those that the rules tell apart. `rules` turns the
+ * batch's answers into rules and policies. Throws a RuleError for what needs a host (addrtype).
+ */
+export function benchChain(
+  ruleset: Ruleset,
+  tableName: TableName,
+  hook: Hook,
+  options: ChainOptions,
+): { readonly batch: Batch; readonly rules: RuleTable } {
+  const table = ruleset.tables.find((each) => each.name === tableName);
+  const chain = table?.chains.find((each) => each.name === hook);
+  if (table === undefined || chain === undefined) throw new Error(`there is no chain ${tableName}:${hook}`);
+  const rules = new RuleTable(ruleset);
+  const memory = new MemoryTable(ruleset);
+  const interfaces = interfacesOfRules(ruleset);
+  const program = lowerChain(table, chain, {
+    rules,
+    interfaces,
+    counting: false,
+    odd: false,
+    addressesOf: null,
+    stateOf: (rule, match) => memory.numberOf(rule, match),
+  });
+  const seed = options.seed ?? 1;
+  const batch = new Batch(program, { stateCount: memory.count, seed });
+  const aimed = { program, hook: HOOKS.indexOf(hook), nat: tableName === "nat" };
+  drawPackets(batch, aimed, interfaces, { packets: options.packets, seed, traffic: options.traffic ?? "edges" });
+  return { batch, rules };
+}
+
+/** A ClassBench filter set; the answer of the batch is the number of the first rule that holds, from 0. */
+export function benchClassbench(rules: readonly ClassbenchRule[]): Batch {
+  return new Batch(lowerClassbench(rules));
 }
 
 function clausesOf(program: Program): number {

@@ -7,25 +7,28 @@ import { compileFirewall } from "../firewall.ts";
 import type { Answer } from "../firewall.ts";
 import type { Outcome } from "../classifier.ts";
 import type { Host } from "../host/host.ts";
-import { parseArrival } from "../packet/line.ts";
 import type { Arrival } from "../packet/packet.ts";
-import { arrivalToLine } from "../packet/print.ts";
 import type { PacketLine } from "../packet/print.ts";
+import { UnsupportedError } from "../reference/error.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
 import { sameAnswer } from "./difference.ts";
 import { referenceDecider, remembers, wasmDecider } from "./engine.ts";
 import type { Decider } from "./engine.ts";
+import { arrivalOf, lineOf } from "./lines.ts";
 import { shrinkLine } from "./shrink.ts";
 
 /** Packets answered between two looks at the clock. */
 const PORTION = 4096;
 
-export interface Finding {
+interface Pair {
+  readonly left: Answer;
+  readonly right: Answer;
+}
+
+export interface Finding extends Pair {
   /** The smallest packet found; the one met first if it shows nothing when it is asked alone. */
   readonly line: PacketLine;
   readonly arrival: Arrival;
-  readonly left: Answer;
-  readonly right: Answer;
   /** false: only with the packets before it do they disagree. */
   readonly alone: boolean;
 }
@@ -79,38 +82,43 @@ export class Contest {
     }
   }
 
-  /** Its index; null: they agree on all. */
+  /** Its index; null: they agree on all. Packets that are not modelled are passed over. */
   firstDisagreement(arrivals: readonly Arrival[]): number | null {
-    const left = this.#sides.left(arrivals);
-    const right = this.#sides.right(arrivals);
-    const failure = left.failure ?? right.failure;
-    if (failure !== null) throw failure;
-    const index = arrivals.findIndex((_, i) => !this.#agree(left.answers[i]!, right.answers[i]!));
+    const index = arrivals.findIndex((arrival) => {
+      const answers = this.#answersOf(arrival, this.#sides);
+      return answers !== null && !this.#agree(answers.left, answers.right);
+    });
     return index < 0 ? null : index;
   }
 
   /** The disagreement on this packet, made as small as it can be. */
   shrink(arrival: Arrival): Finding {
-    const line = this.#toLine(arrival);
+    const line = lineOf(arrival, this.#host);
     const alone = this.#disagreesOn(line);
     const smallest = alone ? shrinkLine(line, (candidate) => this.#disagreesOn(candidate)) : line;
-    const shown = this.#toArrival(smallest) ?? arrival;
-    return { line: smallest, arrival: shown, ...this.#answersTo(shown)!, alone };
+    const shown = arrivalOf(smallest, this.#host) ?? arrival;
+    return { line: smallest, arrival: shown, ...this.#answersAlone(shown)!, alone };
   }
 
   #disagreesOn(line: PacketLine): boolean {
-    const arrival = this.#toArrival(line);
-    if (arrival === null) return false;
-    const answers = this.#answersTo(arrival);
+    const arrival = arrivalOf(line, this.#host);
+    const answers = arrival === null ? null : this.#answersAlone(arrival);
     return answers !== null && !this.#agree(answers.left, answers.right);
   }
 
+  /** As if no packet had come before. */
+  #answersAlone(arrival: Arrival): Pair | null {
+    return this.#answersOf(arrival, this.#remembers ? this.#freshSides() : this.#sides);
+  }
+
   /** null for a packet that is not modelled. */
-  #answersTo(arrival: Arrival): { readonly left: Answer; readonly right: Answer } | null {
-    const sides = this.#remembers ? this.#freshSides() : this.#sides;
-    const left = sides.left([arrival]).answers[0];
-    const right = sides.right([arrival]).answers[0];
-    return left === undefined || right === undefined ? null : { left, right };
+  #answersOf(arrival: Arrival, sides: Sides): Pair | null {
+    const [left, right] = [sides.left([arrival]), sides.right([arrival])];
+    for (const { failure } of [left, right]) {
+      if (failure !== null && !(failure instanceof UnsupportedError)) throw failure;
+    }
+    if (left.failure !== null || right.failure !== null) return null;
+    return { left: left.answers[0]!, right: right.answers[0]! };
   }
 
   #agree(left: Answer, right: Answer): boolean {
@@ -123,19 +131,6 @@ export class Contest {
     const left = wasmDecider(this.#left, this.#host, this.#seed, true);
     if (this.#right === null) return { left, right: referenceDecider(this.#left, this.#host, this.#seed) };
     return { left, right: wasmDecider(this.#right, this.#host, this.#seed, true) };
-  }
-
-  #toLine(arrival: Arrival): PacketLine {
-    return arrivalToLine(arrival, this.#host);
-  }
-
-  /** null for a line that means no packet. */
-  #toArrival(line: PacketLine): Arrival | null {
-    try {
-      return parseArrival(JSON.stringify(line), "", 1, this.#host);
-    } catch {
-      return null;
-    }
   }
 }
 

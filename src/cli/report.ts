@@ -66,6 +66,8 @@ export function reportForPeople(summary: Summary): string {
     "Rules never hit",
     neverHit(summary.ruleset, counters).map(({ ref, reason }) => `  ${ruleText(ref, places)}\n      ${reason}`),
   );
+  const least = leastHit(counters);
+  if (least > 0) lines.push(`  all others were hit ${grouped(least)} times or more`);
   lines.push(
     "",
     checked === null
@@ -93,6 +95,7 @@ export function reportLine(summary: Summary): object {
     nat: natRules(summary).map(({ ref, packets, translations }) => ({ ...place(ref), packets, translations })),
     hottest: hottest(counters).map(({ ref, packets, bytes }) => ({ ...place(ref), packets, bytes })),
     policies: policies(counters).map(({ ref, packets, bytes }) => ({ ...place(ref), packets, bytes })),
+    least_hit: leastHit(counters),
     never: neverHit(summary.ruleset, counters).map(({ ref, reason }) => ({ ...place(ref), reason })),
     checked: summary.checked,
     disagreements: summary.disagreements,
@@ -127,6 +130,12 @@ function sum(entries: readonly { readonly packets: number }[]): number {
 function hottest(counters: readonly RuleCounter[]): readonly RuleCounter[] {
   const rules = counters.filter(({ ref, packets }) => ref.number !== "policy" && packets > 0);
   return rules.sort((a, b) => b.packets - a.packets).slice(0, HOTTEST);
+}
+
+/** How often the rule was hit that was hit least often, of those that were; 0: none was. */
+function leastHit(counters: readonly RuleCounter[]): number {
+  const hit = counters.filter(({ ref, packets }) => ref.number !== "policy" && packets > 0);
+  return hit.reduce((least, { packets }) => Math.min(least, packets), hit[0]?.packets ?? 0);
 }
 
 /** Policies that were reached. */

@@ -59,8 +59,8 @@ export interface ConditionContext {
   readonly odd: boolean;
   /** The addresses of these types, all of them or as one interface sees them; null without a host. */
   readonly addressesOf: ((types: readonly AddressType[], iface: number | null) => Intervals) | null;
-  /** Number of the memory that belongs to match `match` of the rule, or to what the rule draws (DRAWS). */
-  stateOf(rule: Rule, match: number): number;
+  /** Number of the memory that belongs to match `match` of rule number `rule`, or to what the rule draws (DRAWS). */
+  stateOf(rule: number, match: number): number;
 }
 
 /** In the place of a match: the rule's own memory of how often it has drawn for a packet. */
@@ -146,7 +146,7 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
 
   rule.matches.forEach((match, index) => {
     if (match.kind === "comment") return;
-    const state = (): number => context.stateOf(rule, index);
+    const state = (): number => context.stateOf(ruleNumber, index);
     switch (match.kind) {
       case "tcp":
         intact(TCP_HEADER_BYTES);
@@ -214,7 +214,7 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
           guard({
             kind: TEST_RANDOM,
             rule: ruleNumber,
-            state: context.stateOf(rule, DRAWS),
+            state: context.stateOf(ruleNumber, DRAWS),
             probability: match.probability,
             negated: match.negated,
           });

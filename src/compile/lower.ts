@@ -53,7 +53,7 @@ export interface LowerContext extends Omit<ConditionContext, "volatileFields"> {
 }
 
 /** Clauses that folding may make of one built-in chain before chains are shared instead. */
-const FOLD_BUDGET = 200_000;
+const FOLD_BUDGET = 2_000;
 /** ... or this many times the rules that are there, if that is more. */
 const FOLD_FACTOR = 4;
 /** A jump with more boxes than these is not folded: each clause of the body would be multiplied by them. */
@@ -78,7 +78,8 @@ class Lowering {
   readonly #chains: ReadonlyMap<string, Chain>;
   /** Shared chains -> index among the sub-programs. */
   readonly #shared: ReadonlyMap<Chain, number>;
-  readonly #stages = new Map<Rule, readonly Stage[]>();
+  /** By the rule's number. */
+  readonly #stages = new Map<number, readonly Stage[]>();
   #builder = new ProgramBuilder();
 
   constructor(
@@ -127,10 +128,10 @@ class Lowering {
   }
 
   #rule(rule: Rule, number: number, region: readonly Box[], end: Label): void {
-    let stages = this.#stages.get(rule);
+    let stages = this.#stages.get(number);
     if (stages === undefined) {
       stages = stagesOf(rule, number, this.#context);
-      this.#stages.set(rule, stages);
+      this.#stages.set(number, stages);
     }
 
     // stages before the last: hold -> next stage, else -> next rule
@@ -155,7 +156,7 @@ class Lowering {
     const counts = this.#context.counting;
     const options = { rule: number, tests, counts };
     const { target } = rule;
-    const nat = (range: NatRange) => ({ nat: natRecord(range), arg2: this.#context.stateOf(rule, DRAWS) });
+    const nat = (range: NatRange) => ({ nat: natRecord(range), arg2: this.#context.stateOf(number, DRAWS) });
     if (target === null || target.kind === "LOG") {
       if (counts || tests.some(remembers)) this.#builder.add(boxes, ACTION_GO_ON, options);
       return;

@@ -11,6 +11,7 @@ interface Exports {
   build(program: number): number;
   classify(program: number, packets: number, count: number, answers: number): void;
   classifyPlain(program: number, packets: number, count: number, answers: number): void;
+  decide(program: number, packets: number, count: number, answers: number): void;
   run(program: number, packet: number): number;
   way(firewall: number, packets: number, count: number, decisions: number, firstIndex: number, times: number): void;
   generate(traffic: number, packets: number, count: number, first: number): void;

@@ -107,7 +107,7 @@ export class Fib {
     if (onlink) {
       if (iface === null) return "onlink needs an interface";
       if (!this.#links[iface]!.up) return `interface "${this.#links[iface]!.name}" is down`;
-      return this.#isUnicast(via!, table, iface) ? iface : INVALID_GATEWAY;
+      return this.#isUnicast(via!) ? iface : INVALID_GATEWAY;
     }
     const wanted = Math.max(SCOPE_NUMBERS[scope] + 1, SCOPE_NUMBERS.link);
     const found =
@@ -124,10 +124,10 @@ export class Fib {
     return tables.some((one) => this.#lookUp(address, [one], 0, null)?.type === "local");
   }
 
-  #isUnicast(address: number, table: number, iface: number): boolean {
-    if (address >>> 28 === 0xe || address === 0 || address === 0xffffffff) return false;
-    const found = this.#lookUp(address, [table === RT_TABLE_MAIN ? RT_TABLE_LOCAL : table], 0, null);
-    return found === null || leadsNowhere(found.type) || found.type === "unicast" || found.iface !== iface;
+  #isUnicast(address: number): boolean {
+    if (address >>> 28 === 14 || address === 0 || address === 0xffffffff) return false;
+    const found = this.#lookUp(address, [RT_TABLE_LOCAL], 0, null);
+    return found === null || leadsNowhere(found.type) || found.type === "unicast";
   }
 
   /** The longest prefix; local and main are one table as long as there are no policy rules, and those come later. */

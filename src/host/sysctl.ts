@@ -1,8 +1,8 @@
 // Sysctl lines -> what holds for each interface in the end.
 //
-// Values are written one after the other, as the kernel takes them: `default` passes on to interfaces whose own value
-// nobody has written (devinet_conf_proc() in net/ipv4/devinet.c), `all/forwarding` and ip_forward overwrite them all,
-// but only if they change (devinet_sysctl_forward()). How `all` and the interface are combined: the IN_DEV_ macros of
+// Values are written one after the other, as the kernel takes them: `all/forwarding` and ip_forward overwrite those of
+// all interfaces, but only if they change (devinet_sysctl_forward() in net/ipv4/devinet.c); `default` is for interfaces
+// that come later, and there are none. How `all` and the interface are combined: the IN_DEV_ macros of
 // include/linux/inetdevice.h.
 
 import { parseNumber } from "../net/number.ts";
@@ -53,9 +53,8 @@ const MOST = 0x7fffffff;
 
 interface Values {
   all: number;
-  default: number;
   /** By name of the interface. */
-  readonly own: Map<string, { value: number; written: boolean }>;
+  readonly own: Map<string, number>;
 }
 
 export class Sysctls {
@@ -64,13 +63,12 @@ export class Sysctls {
   #tcpLoose = 1;
   #checksum = 1;
 
-  /** As kernel_oracle.py leaves them: forwarding on, all others off; `lo` has been written to. */
+  /** As kernel_oracle.py leaves them: forwarding on, all others off. */
   constructor(names: readonly string[]) {
     this.#names = names;
     for (const conf of CONF) {
       const value = conf === "forwarding" ? 1 : 0;
-      const own = names.map((name) => [name, { value, written: name === "lo" }] as const);
-      this.#conf.set(conf, { all: value, default: value, own: new Map(own) });
+      this.#conf.set(conf, { all: value, own: new Map(names.map((name) => [name, value])) });
     }
   }
 
@@ -85,7 +83,8 @@ export class Sysctls {
     const value = valueOf(field);
     if (path === "net/ipv4/ip_forward") this.#forward("all", value);
     else if (conf === "forwarding") this.#forward(place!, value);
-    else if (isConf(conf)) this.#write(conf, place!, value, field);
+    else if (conf === "rp_filter" && value > 2) field.fail("0, 1 or 2 is wanted");
+    else if (isConf(conf)) this.#write(conf, place!, value);
     else if (path === "net/netfilter/nf_conntrack_tcp_loose") this.#tcpLoose = value;
     else if (path === "net/netfilter/nf_conntrack_checksum") this.#checksum = value;
     else judge(path, value, field);
@@ -117,34 +116,20 @@ export class Sysctls {
   }
 
   #own(conf: Conf, name: string): number {
-    return this.#conf.get(conf)!.own.get(name)!.value;
+    return this.#conf.get(conf)!.own.get(name)!;
   }
 
   #forward(place: string, value: number): void {
-    const values = this.#conf.get("forwarding")!;
-    if (place === "default") {
-      values.default = value;
-    } else if (place !== "all") {
-      values.own.get(place)!.value = value;
-    } else if (value !== values.all) {
-      values.all = values.default = value;
-      for (const own of values.own.values()) own.value = value;
-    }
+    const { all } = this.#conf.get("forwarding")!;
+    if (place === "all" && value === all) return;
+    const places = place === "all" ? ["all", ...this.#names] : [place];
+    for (const one of places) this.#write("forwarding", one, value);
   }
 
-  #write(conf: Conf, place: string, value: number, field: Field): void {
-    if (conf === "rp_filter" && value > 2) field.fail("0, 1 or 2 is wanted");
+  #write(conf: Conf, place: string, value: number): void {
     const values = this.#conf.get(conf)!;
-    if (place === "all") {
-      values.all = value;
-    } else if (place === "default") {
-      values.default = value;
-      for (const own of values.own.values()) if (!own.written) own.value = value;
-    } else {
-      const own = values.own.get(place)!;
-      own.value = value;
-      own.written = true;
-    }
+    if (place === "all") values.all = value;
+    else if (place !== "default") values.own.set(place, value);
   }
 }
 

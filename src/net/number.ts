@@ -16,3 +16,12 @@ export function parseDecimal(text: string, max: number): number | null {
   const value = Number(text);
   return value <= max ? value : null;
 }
+
+const MAX_64 = (1n << 64n) - 1n;
+
+/** Decimal digits alone, up to 64 bits; null for anything else. */
+export function parseDecimal64(text: string): bigint | null {
+  if (!/^[0-9]+$/.test(text)) return null;
+  const value = BigInt(text);
+  return value <= MAX_64 ? value : null;
+}

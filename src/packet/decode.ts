@@ -14,8 +14,11 @@ const ICMP_QUERIES: readonly number[] = [0, 8, 13, 14, 15, 16, 17, 18];
 export const ICMP_ERRORS: readonly number[] = [3, 4, 5, 11, 12];
 const ICMP_HEADER_BYTES = 8;
 const IP_HEADER_BYTES = 20;
-/** Protocols whose checksum nobody asks for here: GRE, ESP, AH and those with one of their own. */
-const UNCHECKED: readonly number[] = [47, 50, 51, PROTO_SCTP, PROTO_DCCP, PROTO_UDPLITE];
+/**
+ * Protocols whose checksum nobody asks for here: GRE, ESP, AH and those with one of their own. DCCP was one of them as
+ * long as the kernel knew it, to Linux 6.15.
+ */
+const UNCHECKED: readonly number[] = [47, 50, 51, PROTO_SCTP, PROTO_UDPLITE];
 
 /** What makes bytes no packet that reaches netfilter (ip_rcv_core() in net/ipv4/ip_input.c); null: nothing. */
 export function malformed(bytes: Uint8Array): string | null {
@@ -126,11 +129,11 @@ export function optionsOf(options: Uint8Array): { readonly sourceRouted: boolean
     const length = options[at + 1] ?? 0;
     if (length < 2 || at + length > options.length || seen.has(kind)) return null;
     const pointer = options[at + 2] ?? 0;
-    const isRoute = kind === OPTION_LOOSE_SOURCE_ROUTE || kind === OPTION_STRICT_SOURCE_ROUTE;
-    if ((isRoute || kind === OPTION_RECORD_ROUTE) && (length < 3 || pointer < 4)) return null;
-    // further rules hang on these, and on what is left of them
-    if (kind === OPTION_TIMESTAMP || (kind === OPTION_ROUTER_ALERT && length < 4)) return null;
-    if (kind === OPTION_RECORD_ROUTE && pointer <= length && pointer + 3 > length) return null;
+    const isRoute = [OPTION_LOOSE_SOURCE_ROUTE, OPTION_STRICT_SOURCE_ROUTE, OPTION_RECORD_ROUTE].includes(kind);
+    if (isRoute && (length < 3 || pointer < 4)) return null;
+    // what the kernel writes into a header it does not sum up at once, and REJECT then holds it to be broken
+    if (kind === OPTION_TIMESTAMP || (kind === OPTION_RECORD_ROUTE && pointer <= length)) return null;
+    if (kind === OPTION_ROUTER_ALERT && length < 4) return null;
     seen.add(kind);
     at += length;
   }

@@ -12,9 +12,9 @@ import { JsonError, parseJson } from "../host/json.ts";
 import { build } from "./build.ts";
 import type { PacketSpec } from "./build.ts";
 import { checksum, fromHex, u16, u16At } from "./bytes.ts";
-import { decode, isSummedWithAddresses, malformed, optionsOf } from "./decode.ts";
+import { decode, malformed, optionsOf } from "./decode.ts";
 import { PacketError } from "./error.ts";
-import type { Arrival, Packet } from "./packet.ts";
+import type { Arrival } from "./packet.ts";
 import { TCP_FLAGS } from "./packet.ts";
 import { protocolOf } from "./protocol.ts";
 
@@ -81,7 +81,7 @@ function readArrival(whole: Field, host: Host, before: Before): Arrival {
   if (name !== "local" && iface === undefined) return inField.fail(`there is no interface "${name}"`);
 
   const bytes = readPacket(whole, members, (before.packets % U16) + 1, name === "local");
-  const packet = readBack(bytes, name === "local");
+  const packet = decode(bytes);
   const common = { id: readId(members.get("id"), before), packet, time: readTime(members, before) };
   if (iface === undefined) {
     for (const key of FRAME_KEYS) members.get(key)?.fail("only packets that come by an interface have one");
@@ -110,13 +110,6 @@ function readArrival(whole: Field, host: Host, before: Before): Arrival {
     gid: 0,
     boundIface: null,
   };
-}
-
-/** What the kernel chooses as source was not there when the checksum of TCP and UDP was summed up. */
-function readBack(bytes: Uint8Array, local: boolean): Packet {
-  const packet = decode(bytes);
-  const unsummed = local && packet.src === 0 && isSummedWithAddresses(packet);
-  return unsummed ? { ...packet, badChecksum: true } : packet;
 }
 
 function readId(field: Field | undefined, before: Before): string | number {

@@ -34,8 +34,8 @@ export interface Packet {
   readonly fragmentOffset: number;
   /**
    * The checksum over everything after the IP header is wrong as nf_ip_checksum() sees it: with the pseudo header for
-   * TCP and UDP, without for ICMP and protocols that the kernel does not know. Never true for GRE, ESP, AH, SCTP, DCCP,
-   * UDP-Lite, and UDP without a checksum. Conntrack asks it of TCP, UDP and ICMP, REJECT of all protocols.
+   * TCP and UDP, without for ICMP and protocols that the kernel does not know. Never true for GRE, ESP, AH, SCTP, UDP-Lite,
+   * and UDP without a checksum. Conntrack asks it of TCP, UDP and ICMP, REJECT of all protocols.
    */
   readonly badChecksum: boolean;
   /** TCP sequence and acknowledgement number, window; 0 unless TCP. */
@@ -55,7 +55,10 @@ export interface Arrival {
   /** null: sent by the host itself. */
   readonly inIface: string | null;
   readonly packet: Packet;
-  /** A local packet without `src`: the kernel chooses. */
+  /**
+   * A local packet without `src`: the kernel chooses, and then the checksum of TCP and UDP is wrong, since it was made
+   * for 0.0.0.0 (raw_send_hdrinc() in net/ipv4/raw.c).
+   */
   readonly chooseSource: boolean;
   /** The frame's destination: the interface's own address, or a group or broadcast address, or another host's. */
   readonly frame: "host" | "broadcast" | "multicast" | "otherhost";

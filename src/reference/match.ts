@@ -17,7 +17,7 @@ import type {
   Rule,
   StateMatch,
 } from "../rules/ruleset.ts";
-import type { Memory } from "./memory.ts";
+import type { MatchPlace, Memory } from "./memory.ts";
 import type { Skb } from "./skb.ts";
 
 /** What rules ask of the world around the packet. */
@@ -37,8 +37,8 @@ const PORTS_BYTES = 4;
 
 export function holds(rule: Rule, skb: Skb, world: World): Holds {
   if (!meetsHeader(rule.header, skb)) return false;
-  for (const match of rule.matches) {
-    const result = meets(match, rule, skb, world);
+  for (const [index, match] of rule.matches.entries()) {
+    const result = meets(match, { rule, index }, skb, world);
     if (result !== true) return result;
   }
   return true;
@@ -64,7 +64,7 @@ function meetsInterface(test: InterfaceTest, iface: string | null): boolean {
   return (test.wildcard ? name.startsWith(test.name) : name === test.name) !== test.negated;
 }
 
-function meets(match: Match, rule: Rule, skb: Skb, world: World): Holds {
+function meets(match: Match, place: MatchPlace, skb: Skb, world: World): Holds {
   const { packet } = skb;
   switch (match.kind) {
     case "tcp": {
@@ -102,9 +102,9 @@ function meets(match: Match, rule: Rule, skb: Skb, world: World): Holds {
     case "iprange":
       return meetsRange(match.src, packet.src) && meetsRange(match.dst, packet.dst);
     case "limit":
-      return world.memory.limit(rule, match);
+      return world.memory.limit(place, match);
     case "statistic":
-      return world.memory.statistic(rule, match);
+      return world.memory.statistic(place, match);
     case "comment":
       return true;
   }

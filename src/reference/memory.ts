@@ -5,7 +5,13 @@
 import { chance } from "../net/chance.ts";
 import { bucketOf, creditClock } from "../net/limit.ts";
 import { TABLES } from "../rules/ruleset.ts";
-import type { LimitMatch, Match, Rule, Ruleset, StatisticMatch } from "../rules/ruleset.ts";
+import type { LimitMatch, Rule, Ruleset, StatisticMatch } from "../rules/ruleset.ts";
+
+/** A match by its rule and its index there: equal matches may be one object. */
+export interface MatchPlace {
+  readonly rule: Rule;
+  readonly index: number;
+}
 
 interface Credits {
   left: number;
@@ -13,13 +19,15 @@ interface Credits {
   seen: number;
 }
 
+/** For each rule by the index of its match. */
+type StatesOf<State> = Map<Rule, Map<number, State>>;
+
 export class Memory {
   readonly #seed: number;
   /** How many rules stand before each one. */
   readonly #numbers = new Map<Rule, number>();
-  /** For each rule by the index of its match. */
-  readonly #credits = new Map<Rule, Map<number, Credits>>();
-  readonly #evaluations = new Map<Rule, Map<number, number>>();
+  readonly #credits: StatesOf<Credits> = new Map();
+  readonly #evaluations: StatesOf<{ count: number }> = new Map();
   readonly #draws = new Map<Rule, number>();
   #packet = 0;
   #clock = 0;
@@ -49,9 +57,9 @@ export class Memory {
   }
 
   /** limit_mt() in net/netfilter/xt_limit.c. */
-  limit(rule: Rule, match: LimitMatch): boolean {
-    const { cost, cap } = bucketOf(match.average, match.burst);
-    const state = this.#of(this.#credits, rule, match, () => ({ left: cap, seen: this.#clock }));
+  limit(place: MatchPlace, { average, burst }: LimitMatch): boolean {
+    const { cost, cap } = bucketOf(average, burst);
+    const state = stateOf(this.#credits, place, () => ({ left: cap, seen: this.#clock }));
     state.left = Math.min(cap, state.left + this.#clock - state.seen);
     state.seen = this.#clock;
     if (state.left < cost) return false;
@@ -60,19 +68,19 @@ export class Memory {
   }
 
   /** statistic_mt() in net/netfilter/xt_statistic.c. */
-  statistic(rule: Rule, match: StatisticMatch): boolean {
-    if (match.mode === "random") return (this.draw(rule) & 0x7fffffff) < match.probability !== match.negated;
-    const evaluation = this.#of(this.#evaluations, rule, match, () => 0);
-    this.#evaluations.get(rule)!.set(rule.matches.indexOf(match), (evaluation + 1) % match.every);
-    return (evaluation === match.packet) !== match.negated;
+  statistic(place: MatchPlace, match: StatisticMatch): boolean {
+    if (match.mode === "random") return (this.draw(place.rule) & 0x7fffffff) < match.probability !== match.negated;
+    const state = stateOf(this.#evaluations, place, () => ({ count: 0 }));
+    const holds = state.count === match.packet;
+    state.count = (state.count + 1) % match.every;
+    return holds !== match.negated;
   }
+}
 
-  #of<State>(states: Map<Rule, Map<number, State>>, rule: Rule, match: Match, fresh: () => State): State {
-    const ofRule = states.get(rule) ?? new Map<number, State>();
-    states.set(rule, ofRule);
-    const index = rule.matches.indexOf(match);
-    const state = ofRule.get(index) ?? fresh();
-    ofRule.set(index, state);
-    return state;
-  }
+function stateOf<State>(states: StatesOf<State>, { rule, index }: MatchPlace, fresh: () => State): State {
+  const ofRule = states.get(rule) ?? new Map<number, State>();
+  states.set(rule, ofRule);
+  const state = ofRule.get(index) ?? fresh();
+  ofRule.set(index, state);
+  return state;
 }

@@ -10,6 +10,7 @@
 
 import type { FinalPacket, Outcome, RuleRef } from "../classifier.ts";
 import type { Host, Interface } from "../host/host.ts";
+import { isSummedWithAddresses } from "../packet/decode.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
 import type { Hook, NatRange, Rule, Ruleset, TableName } from "../rules/ruleset.ts";
 import { icmpError, rejection } from "./answer.ts";
@@ -202,7 +203,7 @@ export class Way {
     const path = this.#around.routing.output({ src: 0, dst: skb.packet.dst, mark, oif: boundIface }, true);
     if (typeof path === "string") return { ...this.#dropped("routing", null), errno: path };
     if (skb.packet.length > path.out.mtu) return { ...this.#dropped("routing", null), errno: "EMSGSIZE" };
-    if (skb.packet.src === 0) skb.packet = { ...skb.packet, src: path.src };
+    if (skb.packet.src === 0 && path.src !== 0) skb.packet = withSource(skb.packet, path.src);
     this.#take(path);
     skb.outIface = path.out.name;
     this.#enter("OUTPUT");
@@ -400,6 +401,11 @@ export class Way {
 
 function isFragment(packet: Packet): boolean {
   return packet.moreFragments || packet.fragmentOffset > 0;
+}
+
+/** The kernel does not sum up again. */
+function withSource(packet: Packet, src: number): Packet {
+  return { ...packet, src, badChecksum: packet.badChecksum || isSummedWithAddresses(packet) };
 }
 
 function finalOf({ packet, mark }: Skb): FinalPacket {

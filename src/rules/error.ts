@@ -11,10 +11,17 @@ export class RuleError extends Error {
   /** @param text the line as written @param length how many characters the caret marks */
   constructor(reason: string, position: Position, text: string, length = 1) {
     const place = `${position.file}:${position.line}:${position.column}`;
-    const shown = text.slice(0, position.column - 1).replace(/[^\t]/g, " ");
-    super(`${place}: ${reason}\n  ${text}\n  ${shown}${"^".repeat(Math.max(1, length))}`);
+    // of a long line the part around the caret
+    const from = Math.max(0, Math.min(position.column - 1 - LENGTH / 2, text.length - LENGTH));
+    const shown = text.slice(from, from + LENGTH);
+    const before = shown.slice(0, position.column - 1 - from).replace(/[^\t]/g, " ");
+    const caret = "^".repeat(Math.max(1, Math.min(length, LENGTH - before.length)));
+    super(`${place}: ${reason}\n  ${shown}\n  ${before}${caret}`);
     this.name = "RuleError";
     this.position = position;
     this.reason = reason;
   }
 }
+
+/** Longest piece of a line that is shown; rules are far shorter. */
+const LENGTH = 1000;

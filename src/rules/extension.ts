@@ -4,7 +4,6 @@
 // not modelled are listed too, so that abbreviations mean the same and the error can say what is missing.
 
 import type { Line } from "./line.ts";
-import type { TableName } from "./ruleset.ts";
 
 export interface Option {
   readonly name: string;
@@ -38,7 +37,6 @@ export interface Place {
   readonly line: Line;
   /** Index of the word that named the module. */
   readonly word: number;
-  readonly table: TableName;
 }
 
 export interface Extension<T> {

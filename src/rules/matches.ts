@@ -4,6 +4,7 @@
 // Differs: empty ranges (5:3) are refused; iptables takes some of them, and they never match.
 
 import { ANY_ICMP, icmpTypesByName } from "../net/icmp.ts";
+import { bucketOf } from "../net/limit.ts";
 import { parseNumber } from "../net/number.ts";
 import {
   formatProtocol,
@@ -351,7 +352,8 @@ const limit: Extension<LimitMatch> = {
       average: rate === undefined ? DEFAULT_AVERAGE : readRate(line, rate.word, rate.argument),
       burst: burst === undefined ? 5 : readNumber(line, burst.word, burst.argument, 1, 10000),
     };
-    if (overflows(match)) {
+    const { cost, cap } = bucketOf(match.average, match.burst);
+    if (cap < cost) {
       line.fail("the kernel refuses this limit: so many tokens at so slow a rate overflow its counter", word);
     }
     return match;
@@ -384,16 +386,6 @@ function readRate(line: Line, word: number, text: string): number {
   const average = Math.floor((LIMIT_SCALE * seconds) / rate);
   if (average === 0) line.fail(`the rate ${text} is too fast: 10000 a second is the most`, word);
   return average;
-}
-
-/** limit_mt_check() in net/netfilter/xt_limit.c, with HZ * CREDITS_PER_JIFFY = 32000, as for HZ 250 and 1000. */
-function overflows({ average, burst }: LimitMatch): boolean {
-  return credits(Math.imul(average, burst) >>> 0) < credits(average);
-}
-
-function credits(user: number): number {
-  if (user > Math.floor(0xffffffff / 32000)) return Math.imul(Math.floor(user / LIMIT_SCALE), 32000) >>> 0;
-  return Math.floor((user * 32000) / LIMIT_SCALE);
 }
 
 const statistic: Extension<StatisticMatch> = {

@@ -5,12 +5,13 @@
 // Differs: trailing blanks, CRLF, a byte order mark and code fences are accepted; a table or chain given twice is not.
 
 import { checkTable } from "./check.ts";
-import { readCommand, readCounter } from "./command.ts";
+import { readCommand } from "./command.ts";
 import { RuleError } from "./error.ts";
 import { Line } from "./line.ts";
-import { TABLES, type Counters, type Position, type Ruleset, type Table, type TableName } from "./ruleset.ts";
-import { refuseTwice, TableDraft } from "./table.ts";
-import { outputOf, readPrompt, type Output, type Prompt } from "./transcript.ts";
+import type { Counters, Position, Ruleset, Table, TableName } from "./ruleset.ts";
+import { parseCounters, readChain, readTableName } from "./save.ts";
+import { TableDraft } from "./table.ts";
+import { isHash, outputOf, readPrompt, USE_LISTING, type Prompt } from "./transcript.ts";
 
 export interface ParseOptions {
   /** Name of the input in positions and errors. */
@@ -24,15 +25,26 @@ export function parseRuleset(text: string, options: ParseOptions): Ruleset {
   return new Reader(text, options).read();
 }
 
-/** One rule set of all tables. @throws RuleError if a table stands in two of them */
+/** One rule set of all tables. Throws RuleError if a table stands in two of them. */
 export function mergeRulesets(rulesets: readonly Ruleset[]): Ruleset {
   const tables: Table[] = [];
   for (const table of rulesets.flatMap((ruleset) => ruleset.tables)) {
-    refuseTwice(tables, table.name, table.position, `*${table.name}`);
+    refuseTwice(tables, table.name, table.position, beginnings.get(table) ?? `*${table.name}`);
     tables.push(table);
   }
   return { tables, notes: rulesets.flatMap((ruleset) => ruleset.notes) };
 }
+
+function refuseTwice(tables: readonly Table[], name: TableName, position: Position, text: string): void {
+  const first = tables.find((table) => table.name === name);
+  if (first === undefined) return;
+  const place = `${first.position.file}:${first.position.line}`;
+  const length = text.trimEnd().length - position.column + 1;
+  throw new RuleError(`table ${name} stands twice, first in ${place}`, position, text, length);
+}
+
+/** The line in which each table begins, for errors. */
+const beginnings = new WeakMap<Table, string>();
 
 /** What the lines are part of. */
 type Section = "start" | "save" | "table" | "listing" | "other";
@@ -41,336 +53,271 @@ class Reader {
   private readonly file: string;
   private readonly table: TableName | undefined;
   private readonly text: string;
+  private readonly line: Line;
   private readonly tables: Table[] = [];
   private readonly notes: string[] = [];
 
-  private readonly line: Line;
-  private section: Section = "start";
-  /** The table of section "table" or "listing". */
-  private draft: TableDraft | null = null;
-  /** Chains that had a `:` line in this table. */
-  private declared = new Map<string, number>();
-  private readonly prompts = new Set<string>();
-  /** Where the present listing's prompt stands, for one that turns out empty. */
-  private listingPrompt: { readonly number: number; readonly text: string; readonly prompt: Prompt } | null = null;
-  /** The command whose output is left out. */
-  private other = "";
-  /** The line that is being read has no newline. */
+  /** The line that is being read, from 1, and whether it lacks a newline. */
+  private number = 0;
   private unended = false;
-  /** The last line that is not empty. */
-  private last = { number: 1, text: "" };
+  private section: Section = "start";
+  /** The table of section "table" or "listing", and the line where it begins. */
+  private draft: TableDraft | null = null;
+  private beginning = "";
+  /** Of the present section, and the line with it; of a listing only until something follows. */
+  private prompt: Prompt | null = null;
+  private promptText = "";
+  private readonly knownPrompts = new Set<string>();
 
   constructor(text: string, options: ParseOptions) {
     this.file = options.file;
     this.table = options.table;
-    this.line = new Line(options.file);
     this.text = text.startsWith("\ufeff") ? text.slice(1) : text;
+    this.line = new Line(options.file);
   }
 
   read(): Ruleset {
     const { text } = this;
-    let number = 0;
-    for (let start = 0, end = 0; end < text.length; start = end + 1) {
+    let last = "";
+    let lastNumber = 1;
+    for (let start = 0, end = 0, number = 1; end < text.length; start = end + 1, number++) {
       end = text.indexOf("\n", start);
       this.unended = end < 0;
       if (end < 0) end = text.length;
       // a carriage return belongs to the line end
-      const stop = text.charCodeAt(end - 1) === RETURN && end > start ? end - 1 : end;
-      this.readLine(++number, text.slice(start, stop));
+      const line = text.slice(start, end > start && text.charCodeAt(end - 1) === RETURN ? end - 1 : end);
+      if (isEmpty(line)) continue;
+      this.number = lastNumber = number;
+      last = line;
+      this.readLine(line);
     }
-    this.endSection(this.last);
-    if (this.tables.length === 0) {
-      this.fail(this.last, "no rules here: paste the output of `iptables-save` or of `iptables -S`");
-    }
+    this.number = lastNumber;
+    this.endSection(last);
+    if (this.tables.length === 0) this.fail(last, `no rules here; ${USE_LISTING}`);
     return { tables: this.tables, notes: this.notes };
   }
 
-  private readLine(number: number, text: string): void {
+  private readLine(text: string): void {
     const first = text.charCodeAt(0);
-    // the common case first: a rule
-    if (first === DASH && this.draft !== null) {
-      this.last.number = number;
-      this.last.text = text;
-      this.readRule(number, text, 0, null);
-      return;
-    }
-    if (isEmpty(text)) return;
-    this.last = { number, text };
-    if (FENCE.test(text)) return;
-    const prompt = this.section === "table" && first === HASH ? null : readPrompt(text, this.prompts);
-    if (prompt !== null) {
-      this.readPrompt(number, text, prompt);
-      return;
-    }
-    if (LIST_OUTPUT.test(text)) {
-      this.fail(
-        { number, text },
-        "this is output of `iptables -L`, which leaves out what rules test; paste that of `iptables -S` or `iptables-save`",
-      );
-    }
-    if (this.section === "other") {
-      this.leaveOut(number, text);
-      return;
-    }
-    if (first === HASH) {
-      this.readComment(number, text);
-      return;
-    }
-    switch (this.section) {
-      case "start": {
-        this.readFirst(number, text);
-        return;
-      }
-      case "save": {
-        this.readOutside(number, text);
-        return;
-      }
-      case "table": {
-        this.readInside(number, text);
-        return;
-      }
-      case "listing":
-        if (PASSWORD.test(text)) return;
-        if (first === STAR || first === COLON) {
-          this.fail({ number, text }, "a line of iptables-save in a listing of `iptables -S`; paste one of the two");
-        }
-        {
-          this.readRule(number, text, 0, null);
-          return;
-        }
-    }
+    // first what is most frequent
+    if (first === DASH && this.draft !== null) this.readRule(text, 0, null);
+    else if (FENCE.test(text)) return;
+    else if (!this.readPrompt(text)) this.readSection(text, first);
   }
 
-  // -- what kind of text it is
-
-  private readFirst(number: number, text: string): void {
-    if (text.startsWith("*")) {
-      this.section = "save";
-      this.readOutside(number, text);
-      return;
-    }
-    if (/^\s*-/.test(text)) {
-      this.beginTable(this.table ?? "filter", this.position(number, 0), text);
-      this.section = "listing";
-      this.readRule(number, text, 0, null);
-      return;
-    }
-    if (text.startsWith("@")) {
-      this.fail({ number, text }, "this looks like a ClassBench filter set, not like iptables rules");
-    }
-    if (/^(?:[:[]|COMMIT)/.test(text))
-      this.fail({ number, text }, "this line must stand in a table, below `*filter` or another");
-    if (this.line.read(number, text).count === 0) return;
-    this.fail(
-      { number, text },
-      "this is no rule; rules come as `iptables-save` or `iptables -S` prints them, or in a transcript with the prompts",
-    );
+  /** A line that is neither a rule of an open table nor a prompt. */
+  private readSection(text: string, first: number): void {
+    if (LIST_OUTPUT.test(text)) this.fail(text, `this is output of \`iptables -L\`; ${USE_LISTING}`);
+    if (this.section === "other") this.leaveOut(text);
+    else if (first === HASH) this.readComment(text);
+    else if (this.section === "start") this.readFirst(text, first);
+    else if (this.section === "table") this.readInside(text, first);
+    else if (PASSWORD.test(text)) return;
+    else if (this.section === "save") this.beginTable(readTableName(this.cut(text)), this.position(0), text, "table");
+    else this.readListing(text, first);
   }
 
-  private readPrompt(number: number, text: string, prompt: Prompt): void {
-    this.endSection({ number, text });
-    this.prompts.add(prompt.prompt);
-    this.listingPrompt = null;
+  /** The first line of a text without prompts, or before the first of them. */
+  private readFirst(text: string, first: number): void {
+    if (first === STAR) {
+      this.beginTable(readTableName(this.cut(text)), this.position(0), text, "table");
+      return;
+    }
+    if (text.trimStart().startsWith("-")) {
+      this.beginTable(this.table ?? "filter", this.position(0), text, "listing");
+      this.readRule(text, 0, null);
+      return;
+    }
+    // typographic dashes have their own sentence
+    this.cut(text);
+    if (text.startsWith("@")) this.fail(text, "this is a rule of a ClassBench filter set, not of iptables");
+    if (/^(?:[:[]|COMMIT)/.test(text)) this.fail(text, "this must stand in a table: `*TABLE` begins one");
+    this.fail(text, `this is no rule; ${USE_LISTING}`);
+  }
+
+  // -- transcripts
+
+  /** False if the line is no prompt. */
+  private readPrompt(text: string): boolean {
+    // within a table of iptables-save a # is a comment
+    if (this.section === "table" && text.charCodeAt(0) === HASH) return false;
+    const prompt = readPrompt(text, this.knownPrompts);
+    if (prompt === null) return false;
+    this.endSection(text);
+    this.prompt = prompt;
+    this.promptText = text;
     this.section = "other";
-    this.other = prompt.command;
-    if (prompt.command === "") return;
+    if (prompt.command !== "") this.beginOutput(text, prompt);
+    return true;
+  }
+
+  private beginOutput(text: string, prompt: Prompt): void {
     const output = outputOf(prompt.command);
+    // after `# iptables -S` another # is a prompt, after `# iptables-save` it may be a comment of the dump
+    if (!isHash(prompt) || output.kind === "listing") this.knownPrompts.add(prompt.prompt);
     switch (output.kind) {
       case "refused":
-        throw this.error(number, text, prompt.column, prompt.command.length, output.reason);
+        return this.failAtCommand(output.reason);
       case "save":
         this.section = "save";
         return;
       case "listing":
-        this.beginTable(output.table, this.position(number, prompt.column), text);
-        this.listingPrompt = { number, text, prompt };
-        this.section = "listing";
+        this.beginTable(output.table, this.position(prompt.column), text, "listing");
         return;
-      case "other":
-        this.checkChange(number, text, prompt, output);
-        this.notes.push(`${this.file}:${number}: \`${prompt.command}\` lists no rules; it and its output are left out`);
+      case "other": {
+        const changed = this.tables.find(({ name }) => output.changes === "all" || output.changes === name);
+        if (changed !== undefined) {
+          this.failAtCommand(
+            `this may change table ${changed.name}, listed before in line ${changed.position.line}; list it again`,
+          );
+        }
+        this.note(`\`${prompt.command}\` lists no rules; it and its output are left out`);
+      }
     }
-  }
-
-  private checkChange(number: number, text: string, prompt: Prompt, output: Output & { kind: "other" }): void {
-    const changed = this.tables.find(({ name }) => output.changes === "all" || output.changes === name);
-    if (changed === undefined) return;
-    const reason = `this may change table ${changed.name}, listed before in line ${changed.position.line}; list it again`;
-    throw this.error(number, text, prompt.column, prompt.command.length, reason);
   }
 
   /** A line of another command's output. */
-  private leaveOut(number: number, text: string): void {
-    if (this.other === "") this.fail({ number, text }, "this stands behind a prompt without a command");
-    if (!RULE_LIKE.test(text)) return;
-    this.fail(
-      { number, text },
-      `this looks like a rule, but stands in the output of \`${this.other}\`, which lists none`,
-    );
+  private leaveOut(text: string): void {
+    const command = this.prompt?.command ?? "";
+    if (command === "") this.fail(text, "this stands behind a prompt without a command");
+    if (RULE_LIKE.test(text)) {
+      this.fail(text, `this looks like a rule, but stands in the output of \`${command}\`, which lists none`);
+    }
   }
 
-  private readComment(number: number, text: string): void {
-    const other = /^# Generated by ((?:ip6|arp|eb)tables)/.exec(text)?.[1];
-    if (other !== undefined) {
-      this.fail({ number, text }, `these are rules of ${other}; only IPv4 rules of iptables are modelled`);
+  private readListing(text: string, first: number): void {
+    if (first === STAR && this.prompt !== null && isHash(this.prompt)) {
+      // what looked like a prompt was a comment in front of a dump
+      this.draft = null;
+      this.beginTable(readTableName(this.cut(text)), this.position(0), text, "table");
+      return;
     }
-    if (text.startsWith("# Warning:")) this.notes.push(`${this.file}:${number}: ${text.slice(2).trimEnd()}`);
+    if (first === STAR || first === COLON) {
+      this.fail(text, "a line of iptables-save in a listing of `iptables -S`; paste one of the two");
+    }
+    this.readRule(text, 0, null);
   }
 
   // -- iptables-save
 
-  private readOutside(number: number, text: string): void {
-    if (PASSWORD.test(text)) return;
-    const line = this.line.read(number, text);
-    const word = line.word(0)!;
-    if (!text.startsWith("*")) {
-      if (word.startsWith("*")) line.fail("the line of a table must begin with its *", 0);
-      line.fail("this stands in no table: `*TABLE` begins one, COMMIT ends it", 0);
-    }
-    const name = TABLES.find((table) => `*${table}` === word);
-    if (name === undefined) {
-      return line.fail(`there is no table "${word.slice(1)}": ${TABLES.join(", ")}`, 0);
-    }
-    if (line.count > 1) line.fail("nothing may stand behind the name of the table", 1);
-    this.beginTable(name, line.position(0), text);
-    this.section = "table";
-  }
-
-  private readInside(number: number, text: string): void {
+  private readInside(text: string, first: number): void {
     const draft = this.draft!;
-    switch (text.charCodeAt(0)) {
-      case COLON: {
-        this.readChain(number, text);
-        return;
-      }
-      case BRACKET: {
-        const [counters, column] = this.readCounters(number, text);
-        this.readRule(number, text, column, counters);
-        return;
-      }
-      case STAR:
-        this.fail(
-          { number, text },
-          `table ${draft.name} of line ${draft.position.line} has no COMMIT before this line`,
-        );
+    const { line } = this;
+    if (first === COLON) {
+      line.read(this.number, text, 1);
+      if (!readChain(line, draft)) this.note("what stands behind the - is not read");
+      return;
+    }
+    if (first === BRACKET) {
+      const end = text.indexOf("]") + 1;
+      const counters = parseCounters(text.slice(0, end));
+      if (counters === null) this.fail(text, "counters are written [PACKETS:BYTES]");
+      this.readRule(text, end, counters);
+      return;
+    }
+    if (first === STAR) {
+      this.fail(text, `table ${draft.name} of line ${draft.position.line} has no COMMIT before this line`);
     }
     if (text.trimEnd() !== "COMMIT") {
-      this.readRule(number, text, 0, null);
+      this.readRule(text, 0, null);
       return;
     }
     this.endTable();
     this.section = "save";
-    if (this.unended) {
-      this.notes.push(
-        `${this.file}:${number}: no newline behind the last COMMIT; iptables-restore would refuse the file`,
-      );
-    }
+    if (this.unended) this.note("no newline behind the last COMMIT; iptables-restore would refuse the file");
   }
 
-  /** `:CHAIN POLICY [packets:bytes]` */
-  private readChain(number: number, text: string): void {
-    const draft = this.draft!;
-    const line = this.line.read(number, text, 1);
-    const [name, policy, counters, more] = [0, 1, 2, 3].map((word) => line.word(word));
-    if (name === undefined) return this.fail({ number, text }, "the name of the chain is missing");
-    const first = this.declared.get(name);
-    if (first !== undefined)
-      line.fail(`chain ${name} of table ${draft.name} is defined twice, first in line ${first}`, 0);
-    this.declared.set(name, number);
-    if (policy === undefined) {
-      return line.fail("a policy is missing: ACCEPT or DROP, or - for a chain that is not built in", 0);
-    }
-    if (draft.chains.get(name)?.hook == null) draft.define(line, name, 0);
-    const counted = counters === undefined ? null : parseCounters(counters);
-    const sound = more === undefined && (counters === undefined || counted !== null);
-    if (policy === "-") {
-      if (!sound) this.notes.push(`${this.file}:${number}: what stands behind the - is not read`);
-      return;
-    }
-    if (!sound) line.fail("only counters may stand behind the policy: [PACKETS:BYTES]", 2);
-    if (policy !== "ACCEPT" && policy !== "DROP") {
-      return line.fail(`"${policy}" is no policy: ACCEPT or DROP, or - for a chain that is not built in`, 1);
-    }
-    draft.setPolicy(line, name, 0, policy, counted);
-  }
-
-  private readCounters(number: number, text: string): [Counters, number] {
-    const end = text.indexOf("]") + 1;
-    const counters = parseCounters(text.slice(0, end));
-    if (counters !== null) return [counters, end];
-    return this.fail({ number, text }, "counters are written [PACKETS:BYTES]");
+  private readComment(text: string): void {
+    const other = /^# Generated by ((?:ip6|arp|eb)tables)/.exec(text)?.[1];
+    if (other !== undefined) this.fail(text, `these are rules of ${other}; only IPv4 rules of iptables are modelled`);
+    if (text.startsWith("# Warning:")) this.note(text.slice(2).trimEnd());
   }
 
   // -- tables
 
-  private readRule(number: number, text: string, column: number, counters: Counters | null): void {
+  private readRule(text: string, column: number, counters: Counters | null): void {
     const draft = this.draft!;
-    const line = this.line.read(number, text, column);
-    const word = line.word(0);
-    if (word === undefined) {
-      if (counters !== null) line.failAt("counters without a rule", 0, column);
-      return;
-    }
+    const line = this.line.read(this.number, text, column);
+    if (line.count === 0) line.failAt("counters without a rule", 0, column);
     const command = readCommand(line, draft.scope, counters);
-    if (command.kind === "skip") {
-      this.notes.push(`${this.file}:${number}: left out, for IPv6 alone (-6)`);
-    }
+    if (command.action.kind === "skip") this.note("left out, for IPv6 alone (-6)");
     draft.apply(line, command);
-    this.listingPrompt = null;
+    this.prompt = null;
   }
 
-  private beginTable(name: TableName, position: Position, text: string): void {
-    if (this.table !== undefined && this.table !== name) {
-      const { line, column } = position;
-      throw this.error(line, text, column - 1, text.length, `table ${name} where ${this.table} alone is asked for`);
-    }
-    refuseTwice(this.tables, name, position, text);
+  private beginTable(name: TableName, position: Position, text: string, section: "table" | "listing"): void {
+    // what looks like the prompt of a listing may turn out to be a comment
+    const sure = section === "table" || this.prompt === null || !isHash(this.prompt);
+    if (sure) this.refuseTable(name, position, text);
     this.draft = new TableDraft(name, position);
-    this.declared = new Map();
+    this.beginning = text;
+    this.section = section;
+  }
+
+  private refuseTable(name: TableName, position: Position, text: string): void {
+    refuseTwice(this.tables, name, position, text);
+    if (this.table === undefined || this.table === name) return;
+    const reason = `this is table ${name}, where ${this.table} alone is asked for`;
+    throw new RuleError(reason, position, text, text.trimEnd().length - position.column + 1);
   }
 
   private endTable(): void {
     const draft = this.draft!;
-    this.draft = null;
+    this.refuseTable(draft.name, draft.position, this.beginning);
     const table = draft.finish();
     checkTable(table, draft.idleTests);
+    beginnings.set(table, this.beginning);
     this.tables.push(table);
+    this.draft = null;
   }
 
-  /** @param at the line that ends it, or the last one */
-  private endSection(at: { readonly number: number; readonly text: string }): void {
-    const { draft, section, listingPrompt: empty } = this;
-    if (section === "table" && draft !== null) {
-      this.fail(at, `table ${draft.name} of line ${draft.position.line} has no COMMIT`);
+  /** @param text the line that ends it, or the last one */
+  private endSection(text: string): void {
+    const { draft, prompt, section } = this;
+    if (draft === null) return;
+    if (section === "table") this.fail(text, `table ${draft.name} of line ${draft.position.line} has no COMMIT`);
+    if (prompt === null) {
+      this.endTable();
+      return;
     }
-    if (empty !== null) {
-      const { column, command } = empty.prompt;
-      throw this.error(empty.number, empty.text, column, command.length, "this command's output is missing");
-    }
-    if (section === "listing") this.endTable();
+    // nothing stands behind the prompt: perhaps it was none
+    const comment = isHash(prompt) && this.knownPrompts.size === 1 && this.tables.length > 0;
+    if (!comment) this.failAtCommand("the output of this command is missing", draft.position.line);
+    this.draft = null;
   }
 
-  // -- errors
+  // -- notes and errors
 
-  private position(number: number, column: number): Position {
-    return { file: this.file, line: number, column: column + 1 };
+  private cut(text: string): Line {
+    return this.line.read(this.number, text);
   }
 
-  private error(number: number, text: string, column: number, length: number, reason: string): RuleError {
-    return new RuleError(reason, this.position(number, column), text, length);
+  private note(text: string): void {
+    this.notes.push(`${this.file}:${this.number}: ${text}`);
+  }
+
+  /** @param column from 0 */
+  private position(column: number): Position {
+    return { file: this.file, line: this.number, column: column + 1 };
   }
 
   /** The caret under the whole line. */
-  private fail({ number, text }: { readonly number: number; readonly text: string }, reason: string): never {
+  private fail(text: string, reason: string): never {
     const column = text.length - text.trimStart().length;
-    throw this.error(number, text, column, text.trim().length, reason);
+    throw new RuleError(reason, this.position(column), text, text.trim().length);
+  }
+
+  /** The caret under the command behind the prompt. */
+  private failAtCommand(reason: string, number = this.number): never {
+    const { column, command } = this.prompt!;
+    throw new RuleError(reason, { ...this.position(column), line: number }, this.promptText, command.length);
   }
 }
 
 const RETURN = 0x0d;
-const DASH = 0x2d;
 const HASH = 0x23;
 const STAR = 0x2a;
+const DASH = 0x2d;
 const COLON = 0x3a;
 const BRACKET = 0x5b;
 
@@ -382,11 +329,5 @@ const RULE_LIKE =
   /^\s*(?:\[\d+:\d+\]\s*)?-[APNIDR]\s+\S|^\*(?:raw|mangle|nat|filter|security)\s*$|^:\S+\s+(?:ACCEPT|DROP|-)\s/;
 
 function isEmpty(text: string): boolean {
-  return text === "" || /^[ \t]*$/.test(text);
-}
-
-function parseCounters(text: string): Counters | null {
-  const [, packets = "", bytes = ""] = /^\[(\d+):(\d+)\]$/.exec(text) ?? [];
-  const counters = { packets: readCounter(packets), bytes: readCounter(bytes) };
-  return counters.packets === null || counters.bytes === null ? null : (counters as Counters);
+  return /^[ \t]*$/.test(text);
 }

@@ -4,35 +4,39 @@
 
 import type { Counters, Chain, Hook, Position, Rule, Table, TableName, Target } from "./ruleset.ts";
 import { BUILTIN_CHAINS } from "./ruleset.ts";
-import type { Command, Scope } from "./command.ts";
-import { RuleError } from "./error.ts";
+import type { Command } from "./command.ts";
 import type { Line } from "./line.ts";
 import { OTHER_TARGETS } from "./names.ts";
 import { printRule } from "./print.ts";
+import type { Scope } from "./rule.ts";
 import { TARGETS } from "./targets.ts";
 
 /** A chain while its table is read. */
-export class ChainDraft {
-  name: string;
+class ChainDraft {
+  name = "";
   /** null for a user chain. */
   readonly hook: Hook | null;
   policy: "ACCEPT" | "DROP" = "ACCEPT";
   counters: Counters | null = null;
-  /** Where the text speaks of it first; null for a built-in chain that it leaves out. */
-  position: Position | null;
+  /** Where the text defines it; null for a built-in chain. */
+  readonly position: Position | null;
   /** How many rules jump or go to it. */
   references = 0;
   /** One object for all rules that name it. */
-  jump: Target;
-  goto: Target;
-  /** The rules that -I put in front of all others, the last one first; see `rules`. */
+  jump: Target = { kind: "jump", chain: "" };
+  goto: Target = { kind: "goto", chain: "" };
+  /** Rules that were put in front of all others, the last one first, so that no insertion moves the whole chain. */
   private front: Rule[] = [];
   private back: Rule[] = [];
 
   constructor(name: string, hook: Hook | null, position: Position | null) {
-    this.name = name;
     this.hook = hook;
     this.position = position;
+    this.rename(name);
+  }
+
+  rename(name: string): void {
+    this.name = name;
     this.jump = { kind: "jump", chain: name };
     this.goto = { kind: "goto", chain: name };
   }
@@ -41,8 +45,8 @@ export class ChainDraft {
     return this.front.length + this.back.length;
   }
 
-  /** In order. */
-  get rules(): Rule[] {
+  /** In order. Not to be changed. */
+  get rules(): readonly Rule[] {
     if (this.front.length > 0) {
       this.back = [...this.front.reverse(), ...this.back];
       this.front = [];
@@ -50,26 +54,30 @@ export class ChainDraft {
     return this.back;
   }
 
-  append(rule: Rule): void {
-    this.back.push(rule);
-  }
-
   /** @param index from 0; the rule will stand there */
   insert(index: number, rule: Rule): void {
-    if (index === 0) this.front.push(rule);
-    else if (index === this.count) this.back.push(rule);
-    else this.rules.splice(index, 0, rule);
+    if (index === this.count) this.back.push(rule);
+    else if (index === 0) this.front.push(rule);
+    else this.inOrder().splice(index, 0, rule);
   }
 
-  /** Takes `count` rules out and puts `rules` in their place. */
-  splice(index: number, count: number, ...rules: Rule[]): Rule[] {
-    return this.rules.splice(index, count, ...rules);
+  remove(index: number): Rule {
+    return this.inOrder().splice(index, 1)[0]!;
   }
 
-  clear(): Rule[] {
-    const rules = this.rules;
+  change(index: number, to: (rule: Rule) => Rule): void {
+    const rules = this.inOrder();
+    rules[index] = to(rules[index]!);
+  }
+
+  clear(): readonly Rule[] {
+    const { rules } = this;
     this.back = [];
     return rules;
+  }
+
+  private inOrder(): Rule[] {
+    return this.rules as Rule[];
   }
 }
 
@@ -81,6 +89,8 @@ export class TableDraft {
   readonly name: TableName;
   readonly position: Position;
   readonly chains = new Map<string, ChainDraft>();
+  /** The lines of iptables-save that declare chains, by name. */
+  private readonly declared = new Map<string, number>();
   /** Rules of which the kernel thinks that they test something, though they do not: see Scope. */
   readonly idleTests = new Set<Rule>();
   readonly scope: Scope;
@@ -97,13 +107,22 @@ export class TableDraft {
     };
   }
 
+  /** Declares the chain `name`, the first word of the line: a user chain is defined, a built-in one known. */
+  declare(line: Line, name: string): void {
+    const first = this.declared.get(name);
+    if (first !== undefined)
+      line.fail(`chain ${name} of table ${this.name} is defined twice, first in line ${first}`, 0);
+    this.declared.set(name, line.number);
+    if (!BUILTIN_CHAINS[this.name].includes(name as Hook)) this.define(line, name, 0);
+  }
+
   private userChain(name: string): ChainDraft | undefined {
     const chain = this.chains.get(name);
     return chain?.hook === null ? chain : undefined;
   }
 
   /** Defines a user chain; `word` is the index of its name. */
-  define(line: Line, name: string, word: number): ChainDraft {
+  private define(line: Line, name: string, word: number): ChainDraft {
     const position = line.positionOf(word);
     this.checkName(line, name, word);
     const chain = new ChainDraft(name, null, position);
@@ -140,131 +159,124 @@ export class TableDraft {
     if (chain.hook === null) line.fail(`chain ${name} is not built in; only a built-in chain has a policy`, word);
     chain.policy = policy;
     chain.counters = counters;
-    chain.position ??= line.positionOf(word);
   }
 
   apply(line: Line, command: Command): void {
-    if (command.kind === "skip") return;
-    const { word } = command;
-    if (command.chain === null) {
-      for (const chain of [...this.chains.values()]) this.applyToAll(line, chain, command.kind, word);
+    const { action, chain: name, word, secondWord } = command;
+    if (action.kind === "skip") return;
+    if (action.kind === "newChain") {
+      this.define(line, name ?? "", word);
       return;
     }
-    if (command.kind === "newChain") {
-      this.define(line, command.chain, word);
+    // -F, -Z and -X without a name
+    if (name === null) {
+      for (const chain of [...this.chains.values()]) {
+        if (action.kind !== "deleteChain" || chain.hook === null) this.applyTo(line, chain, command);
+      }
       return;
     }
-    const chain = this.chain(line, command.chain, word);
-    switch (command.kind) {
+    if (action.kind === "policy") {
+      this.setPolicy(line, name, word, action.policy, action.counters);
+      return;
+    }
+    const chain = this.chain(line, name, word);
+    const most = action.kind === "insert" ? chain.count + 1 : chain.count;
+    if ("number" in action && action.number > most) {
+      line.fail(`chain ${name} has ${chain.count} rules; the number may be ${most} at most`, secondWord);
+    }
+    this.applyTo(line, chain, command);
+  }
+
+  private applyTo(line: Line, chain: ChainDraft, { action, word, secondWord }: Command): void {
+    switch (action.kind) {
       case "append":
-        for (const rule of command.rules) {
-          this.count(rule, 1);
-          chain.append(rule);
-        }
+        for (const rule of action.rules) this.insert(chain, chain.count, rule);
         return;
       case "insert":
-        if (command.number > chain.count + 1) {
-          line.fail(`chain ${chain.name} has ${chain.count} rules: -I takes 1 to ${chain.count + 1}`, word + 1);
-        }
         // each at the same place, so that a list of addresses comes out backwards, as with iptables
-        for (const rule of command.rules) {
-          this.count(rule, 1);
-          chain.insert(command.number - 1, rule);
-        }
+        for (const rule of action.rules) this.insert(chain, action.number - 1, rule);
         return;
       case "replace":
-        this.checkNumber(line, chain, command.number, word + 1);
-        this.drop(chain.splice(command.number - 1, 1, ...command.rules));
-        for (const rule of command.rules) this.count(rule, 1);
+        this.remove(chain, action.number - 1);
+        for (const rule of action.rules) this.insert(chain, action.number - 1, rule);
         return;
       case "deleteNumber":
-        this.checkNumber(line, chain, command.number, word + 1);
-        this.drop(chain.splice(command.number - 1, 1));
+        this.remove(chain, action.number - 1);
         return;
       case "delete":
-        for (const rule of command.rules) this.deleteEqual(line, chain, rule, word);
+        for (const rule of action.rules) this.remove(chain, this.indexOfEqual(line, chain, rule, word));
         return;
-      case "zeroNumber": {
-        this.checkNumber(line, chain, command.number, word + 1);
-        const rule = chain.rules[command.number - 1]!;
-        this.drop(chain.splice(command.number - 1, 1, this.zeroed(rule)));
-        this.count(rule, 1);
+      case "zeroNumber":
+        chain.change(action.number - 1, (rule) => this.replaced(rule, { counters: null }));
         return;
-      }
-      case "policy": {
-        this.setPolicy(line, command.chain, word, command.policy as "ACCEPT" | "DROP", command.counters);
+      case "flush":
+        for (const rule of chain.clear()) this.count(rule, -1);
         return;
-      }
-      case "rename": {
-        this.rename(line, chain, command.name, word);
+      case "zero":
+        chain.counters = null;
+        for (let i = 0; i < chain.count; i++) chain.change(i, (rule) => this.replaced(rule, { counters: null }));
         return;
-      }
-      default: {
-        this.applyToAll(line, chain, command.kind, word);
+      case "deleteChain":
+        this.delete(line, chain, word);
         return;
-      }
+      case "rename":
+        this.rename(line, chain, action.name, word, secondWord);
+        return;
+      case "policy":
+      case "newChain":
+      case "skip":
     }
   }
 
-  /** -F, -Z and -X, which take one chain or, without a name, all. */
-  private applyToAll(line: Line, chain: ChainDraft, kind: Command["kind"], word: number): void {
-    if (kind === "flush") this.drop(chain.clear());
-    if (kind === "zero") {
-      chain.counters = null;
-      for (const rule of chain.clear()) chain.append(this.zeroed(rule));
-    }
-    if (kind !== "deleteChain") return;
-    const named = line.word(word) === chain.name;
-    if (chain.hook !== null) {
-      if (named) line.fail(`chain ${chain.name} is built in and cannot be deleted`, word);
-      return;
-    }
+  private insert(chain: ChainDraft, index: number, rule: Rule): void {
+    this.count(rule, 1);
+    chain.insert(index, rule);
+  }
+
+  private remove(chain: ChainDraft, index: number): void {
+    this.count(chain.remove(index), -1);
+  }
+
+  private indexOfEqual(line: Line, chain: ChainDraft, rule: Rule, word: number): number {
+    // equal rules print alike; most others differ in something that is quicker to see
+    const wanted = printRule(chain.name, rule);
+    const index = chain.rules.findIndex(
+      (other) =>
+        other.target?.kind === rule.target?.kind &&
+        other.matches.length === rule.matches.length &&
+        other.header.src?.address === rule.header.src?.address &&
+        other.header.dst?.address === rule.header.dst?.address &&
+        printRule(chain.name, other) === wanted,
+    );
+    return index >= 0 ? index : line.fail(`no such rule in chain ${chain.name}: \`${wanted}\``, word);
+  }
+
+  private delete(line: Line, chain: ChainDraft, word: number): void {
+    if (chain.hook !== null) line.fail(`chain ${chain.name} is built in and cannot be deleted`, word);
     if (chain.references > 0) line.fail(`chain ${chain.name} is still named by ${chain.references} rules`, word);
     if (chain.count > 0) line.fail(`chain ${chain.name} still has ${chain.count} rules`, word);
     this.chains.delete(chain.name);
   }
 
-  private checkNumber(line: Line, chain: ChainDraft, number: number, word: number): void {
-    if (number > chain.count) line.fail(`chain ${chain.name} has ${chain.count} rules, no rule ${number}`, word);
-  }
-
-  private deleteEqual(line: Line, chain: ChainDraft, rule: Rule, word: number): void {
-    // equal rules print alike
-    const wanted = printRule(chain.name, rule);
-    const index = chain.rules.findIndex((other) => printRule(chain.name, other) === wanted);
-    if (index < 0) line.fail(`no such rule in chain ${chain.name}: \`${wanted}\``, word);
-    this.drop(chain.splice(index, 1));
-  }
-
-  private rename(line: Line, chain: ChainDraft, name: string, word: number): void {
+  private rename(line: Line, chain: ChainDraft, name: string, word: number, nameWord: number): void {
     if (chain.hook !== null) line.fail(`chain ${chain.name} is built in and cannot be renamed`, word);
-    this.checkName(line, name, word + 1);
+    this.checkName(line, name, nameWord);
     const { jump, goto } = chain;
     this.chains.delete(chain.name);
-    chain.name = name;
-    chain.jump = { kind: "jump", chain: name };
-    chain.goto = { kind: "goto", chain: name };
+    chain.rename(name);
     this.chains.set(name, chain);
     for (const other of this.chains.values()) {
-      other.rules.forEach((rule, index) => {
-        if (rule.target !== jump && rule.target !== goto) return;
-        other.splice(index, 1, this.replaced(rule, { target: rule.target === jump ? chain.jump : chain.goto }));
-      });
+      for (const [index, rule] of other.rules.entries()) {
+        if (rule.target === jump) other.change(index, () => this.replaced(rule, { target: chain.jump }));
+        if (rule.target === goto) other.change(index, () => this.replaced(rule, { target: chain.goto }));
+      }
     }
-  }
-
-  private zeroed(rule: Rule): Rule {
-    return rule.counters === null ? rule : this.replaced(rule, { counters: null });
   }
 
   private replaced(rule: Rule, change: Partial<Rule>): Rule {
     const changed = { ...rule, ...change };
     if (this.idleTests.delete(rule)) this.idleTests.add(changed);
     return changed;
-  }
-
-  private drop(rules: readonly Rule[]): void {
-    for (const rule of rules) this.count(rule, -1);
   }
 
   private count(rule: Rule, step: 1 | -1): void {
@@ -293,11 +305,3 @@ export class TableDraft {
 }
 
 const VERDICTS: ReadonlySet<string> = new Set(["ACCEPT", "DROP", "RETURN"]);
-
-/** Throws if the table was given before. */
-export function refuseTwice(tables: readonly Table[], name: TableName, position: Position, text: string): void {
-  const first = tables.find((table) => table.name === name);
-  if (first === undefined) return;
-  const { file, line } = first.position;
-  throw new RuleError(`table ${name} stands twice, first in ${file}:${line}`, position, text, text.trimEnd().length);
-}

@@ -6,8 +6,6 @@ import { servicePort } from "../net/service.ts";
 import type { Line } from "./line.ts";
 import type { AddressTest, InterfaceTest, Range } from "./ruleset.ts";
 
-export const ALL_PORTS: Range = { lo: 0, hi: 65535 };
-
 /** A number as C writes it, decimal, octal or hexadecimal. */
 export function readNumber(line: Line, word: number, text: string, min: number, max: number): number {
   const value = parseNumber(text, max);

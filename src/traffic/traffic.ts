@@ -8,6 +8,7 @@ import type { Program } from "../compile/program.ts";
 import type { InterfaceTable } from "../compile/interfaces.ts";
 import { prefixSpan } from "../compile/routes.ts";
 import type { Host } from "../host/host.ts";
+import type { Batch } from "../engine/batch.ts";
 import type { Instance } from "../engine/instance.ts";
 
 export const TRAFFIC_KINDS = ["uniform", "edges", "flows", "zipf"] as const;
@@ -66,6 +67,21 @@ export function loadTraffic(
   put(layout.TRAFFIC_OWN, ownAt);
   put(layout.TRAFFIC_OWN_COUNT, own.length);
   return traffic;
+}
+
+/** Draws packets for a single chain into a batch: interfaces and states too, since there is no host to tell them. */
+export function drawPackets(
+  batch: Batch,
+  aimed: AimedProgram,
+  interfaces: InterfaceTable,
+  options: { readonly packets: number; readonly seed: number; readonly traffic: TrafficKind },
+): void {
+  const traffic = loadTraffic(batch.instance, [aimed], null, interfaces);
+  const view = batch.instance.view();
+  view.setUint32(traffic + layout.TRAFFIC_SEED, options.seed, true);
+  view.setUint32(traffic + layout.TRAFFIC_KIND, TRAFFIC_KINDS.indexOf(options.traffic), true);
+  const packets = batch.reserve(options.packets);
+  batch.instance.exports.generate(traffic, packets, options.packets, 0);
 }
 
 /** AIM records: every box of every clause that stands for a rule. */

@@ -1,0 +1,74 @@
+// One program and many packets: classification alone, without a host around it.
+
+import type { Program } from "../compile/program.ts";
+import { FIELD_COUNT, PACKET_BYTES, PROGRAM_FIRST_MATCH, PROGRAM_FLAGS } from "../layout.ts";
+import { Instance } from "./instance.ts";
+import { loadProgram } from "./program.ts";
+
+const STATE_BYTES = 16;
+
+export interface BatchOptions {
+  /** Memories that the program's guards keep. */
+  readonly stateCount?: number;
+  readonly seed?: number;
+}
+
+export class Batch {
+  readonly instance = new Instance();
+  readonly program: Program;
+  /** Nodes and leaves. */
+  readonly treeBytes: number;
+  readonly #at: number;
+  readonly #firstMatch: boolean;
+  #packets = 0;
+  #answers = 0;
+  #count = 0;
+
+  /** Throws an EngineError where memory does not suffice. */
+  constructor(program: Program, options: BatchOptions = {}) {
+    this.program = program;
+    const { exports } = this.instance;
+    const states = this.instance.allocateZeroed((options.stateCount ?? 0) * STATE_BYTES);
+    exports.setGuards(states, options.seed ?? 1);
+    exports.setLookUp(0, this.instance.allocate((program.subs.length + 1) * 8));
+    const loaded = loadProgram(this.instance, program);
+    this.#at = loaded.at;
+    this.treeBytes = loaded.treeBytes;
+    this.#firstMatch = (this.instance.view().getUint32(loaded.at + PROGRAM_FLAGS, true) & PROGRAM_FIRST_MATCH) !== 0;
+  }
+
+  get memoryBytes(): number {
+    return this.instance.memoryBytes;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Makes room for packets; gives the address of their records, to be written before `classify`. */
+  reserve(count: number): number {
+    this.#packets = this.instance.allocateZeroed(count * PACKET_BYTES);
+    this.#answers = this.instance.allocate(count * 4);
+    this.#count = count;
+    return this.#packets;
+  }
+
+  /** `count * FIELD_COUNT` words. */
+  load(records: Uint32Array): void {
+    const count = records.length / FIELD_COUNT;
+    const at = this.reserve(count);
+    this.instance.words(at, records.length).set(records);
+  }
+
+  /** Classifies all packets anew, in order. */
+  classify(): void {
+    const { exports } = this.instance;
+    if (this.#firstMatch) exports.classify(this.#at, this.#packets, this.#count, this.#answers);
+    else exports.decide(this.#at, this.#packets, this.#count, this.#answers);
+  }
+
+  /** For each packet the number of the clause that decided, or NONE. Valid until the next call. */
+  answers(): Uint32Array {
+    return this.instance.words(this.#answers, this.#count);
+  }
+}

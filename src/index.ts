@@ -1,0 +1,24 @@
+// The library: parse a rule set, compile it for a host, ask it.
+
+export type { ChainDecision, CtState, FinalPacket, Outcome, RuleCounter, RuleRef, Trace } from "./classifier.ts";
+export { toAnswer } from "./classifier.ts";
+export { Batch } from "./engine/batch.ts";
+export { EngineError } from "./engine/instance.ts";
+export { benchChain, benchClassbench, compileFirewall, Firewall } from "./firewall.ts";
+export type { Answer, ChainOptions, FirewallOptions, StreamOptions, StreamStep, Tally } from "./firewall.ts";
+export { HostError } from "./host/error.ts";
+export type { Host, Interface, InterfaceAddress, PolicyRule, Route } from "./host/host.ts";
+export { parseHost } from "./host/parse.ts";
+export { PacketError } from "./packet/error.ts";
+export { parseArrival } from "./packet/line.ts";
+export type { Arrival, Packet } from "./packet/packet.ts";
+export { UnsupportedError } from "./reference/error.ts";
+export { Reference } from "./reference/reference.ts";
+export { parseClassbench } from "./rules/classbench.ts";
+export type { ClassbenchRule } from "./rules/classbench.ts";
+export { RuleError } from "./rules/error.ts";
+export { mergeRulesets, parseRuleset } from "./rules/parse.ts";
+export { printRule, printRuleset } from "./rules/print.ts";
+export type * from "./rules/ruleset.ts";
+export { TRAFFIC_KINDS } from "./traffic/traffic.ts";
+export type { TrafficKind } from "./traffic/traffic.ts";

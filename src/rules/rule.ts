@@ -1,0 +1,327 @@
+// The options of one rule, as they are read -> the Rule, or the several that a list of addresses makes.
+//
+// Follows do_parse() and ipv4_post_parse() in iptables/xshared.c (1.8.9). What the kernel's modules refuse of a single
+// rule is refused here too; what depends on the way to it, in check.ts.
+
+import { parsePrintedNetwork } from "../net/address.ts";
+import { formatProtocol, parseProtocol, PROTO_TCP } from "../net/protocol.ts";
+import { parseDecimal64 } from "../net/number.ts";
+import { Use, type Modules, type OptionReader, type Token } from "./getopt.ts";
+import type { Line } from "./line.ts";
+import { MATCHES, protocolMissing } from "./matches.ts";
+import { IPV6_MATCHES, OTHER_MATCHES, OTHER_TARGETS } from "./names.ts";
+import { BUILTIN_CHAINS } from "./ruleset.ts";
+import type { AddressTest, Counters, Header, InterfaceTest, Match, Rule, TableName, Target } from "./ruleset.ts";
+import { sharedAddress, SharedBySetting, sharedFragment, sharedHeader, sharedInterface, sharedProto } from "./share.ts";
+import { TARGETS } from "./targets.ts";
+import { OLD_NEGATION, readAddresses, readInterface } from "./values.ts";
+
+/** What a rule may refer to. */
+export interface Scope {
+  readonly table: TableName;
+  /** The jump to a user chain of the table; undefined if it is not defined so far. */
+  readonly jump: (chain: string) => Target | undefined;
+  readonly goto: (chain: string) => Target | undefined;
+  /** Told of a rule that tests what is always true, `-i +`: to the kernel it is not unconditional. */
+  readonly hasIdleTest: (rule: Rule) => void;
+}
+
+/** Letters of options that may stand once, and of those that may be negated. */
+const ONCE = "sdiopfjc";
+const NEGATABLE = "sdiopf";
+
+/** A rule while its options are read. */
+export class RuleDraft implements Modules {
+  readonly matches: Use<Match>[] = [];
+  targetUse: Use<Target> | null = null;
+  counters: Counters | null;
+  private readonly line: Line;
+  private readonly scope: Scope;
+  /** Bit n for letter n of ONCE. */
+  private seen = 0;
+  private src: Addresses | null = null;
+  private dst: Addresses | null = null;
+  private inIface: InterfaceTest | null = null;
+  private outIface: InterfaceTest | null = null;
+  /** Where -i and -o stand. */
+  private inWord = -1;
+  private outWord = -1;
+  private proto = 0;
+  private protoNegated = false;
+  private protoGiven = false;
+  /** The protocol's match was loaded for one of its options. */
+  private protoUsed = false;
+  private fragment: Header["fragment"] = null;
+  private target: Target | null = null;
+
+  /** @param counters those in front of the line, `[packets:bytes]` */
+  constructor(line: Line, scope: Scope, counters: Counters | null) {
+    this.line = line;
+    this.scope = scope;
+    this.counters = counters;
+  }
+
+  /** An option of iptables itself that belongs to a rule. */
+  set(token: Token, negated: boolean, reader: OptionReader): void {
+    const { line } = this;
+    const { letter, index, word } = token;
+    const text = token.argument ?? "";
+    // a rule has one target, whether by -j or by -g
+    const once = ONCE.indexOf(letter === "g" ? "j" : letter);
+    if (once >= 0 && this.seen & (1 << once)) line.fail(`a second -${letter}`, index);
+    if (once >= 0) this.seen |= 1 << once;
+    if (negated && !NEGATABLE.includes(letter)) line.fail(`-${letter} cannot be negated`, index);
+    switch (letter) {
+      case "s":
+        this.src = { text, word, negated };
+        break;
+      case "d":
+        this.dst = { text, word, negated };
+        break;
+      case "i":
+        this.inIface = sharedInterface(text, negated, () => readInterface(line, word, text, negated));
+        this.inWord = index;
+        break;
+      case "o":
+        this.outIface = sharedInterface(text, negated, () => readInterface(line, word, text, negated));
+        this.outWord = index;
+        break;
+      case "p":
+        this.setProtocol(text, word, negated);
+        break;
+      case "f":
+        this.fragment = sharedFragment(negated);
+        break;
+      case "m":
+        this.addMatch(text, word);
+        break;
+      case "j":
+        this.setJump(text, word);
+        break;
+      case "g":
+        this.target = this.scope.goto(text) ?? line.fail(`-g goes to a chain defined before; "${text}" is none`, word);
+        break;
+      case "c":
+        this.setCounters(text, token, reader);
+        break;
+      case "4":
+      case "v":
+        break;
+      case "t":
+        return line.fail("-t is not allowed here: a rule belongs to the table it stands in", index);
+      default:
+        return line.fail(`-${letter} has no place in a rule file`, index);
+    }
+  }
+
+  private setProtocol(text: string, word: number, negated: boolean): void {
+    if (text === "!") this.line.fail(OLD_NEGATION, word);
+    const proto =
+      parseProtocol(text) ??
+      this.line.fail(`"${text}" is no protocol: 0..255 or a name of /etc/protocols, as Debian has it`, word);
+    if (proto === 0 && negated) this.line.fail("`! -p all` would match nothing", word);
+    this.proto = proto;
+    this.protoNegated = negated;
+    this.protoGiven = true;
+  }
+
+  private addMatch(name: string, word: number): void {
+    const match = MATCHES.get(name);
+    if (match !== undefined) {
+      this.matches.push(new Use(match, word));
+      return;
+    }
+    if (OTHER_MATCHES.has(name)) this.line.fail(`match ${name} is not modelled yet`, word);
+    if (IPV6_MATCHES.has(name)) this.line.fail(`match ${name} is of IPv6, which is not modelled yet`, word);
+    if (name === "!") this.line.fail("-m cannot be negated; the ! belongs to one of its options", word);
+    this.line.fail(`there is no match "${name}" in iptables 1.8.9`, word);
+  }
+
+  private setJump(name: string, word: number): void {
+    const { line, scope } = this;
+    const verdict = VERDICTS.get(name);
+    const extension = TARGETS.get(name);
+    if (verdict !== undefined) this.target = verdict;
+    else if (extension !== undefined) this.targetUse = new Use(extension, word);
+    else this.target = scope.jump(name) ?? this.refuseTarget(name, word);
+    if (name === "DROP" && scope.table === "nat") line.fail(NO_DROP, word);
+  }
+
+  private refuseTarget(name: string, word: number): never {
+    const { line, scope } = this;
+    if (OTHER_TARGETS.has(name)) return line.fail(`target ${name} is not modelled yet`, word);
+    if ((BUILTIN_CHAINS[scope.table] as readonly string[]).includes(name)) {
+      return line.fail(`${name} is a built-in chain; nothing can jump to it`, word);
+    }
+    if (name === "") return line.fail("the name of the target is empty", word);
+    if (name === "!") return line.fail("-j cannot be negated", word);
+    return line.fail(`no chain "${name}" is defined in table ${scope.table} before this line`, word);
+  }
+
+  /** `-c PACKETS BYTES` or `-c PACKETS,BYTES`. */
+  private setCounters(text: string, { index, word }: Token, reader: OptionReader): void {
+    const { line } = this;
+    if (this.counters !== null) line.fail("the counters of this rule stand in front of it already", index);
+    const comma = text.indexOf(",");
+    const packets = comma < 0 ? text : text.slice(0, comma);
+    const bytes = comma < 0 ? reader.takeOptional() : text.slice(comma + 1);
+    if (bytes === null) return line.fail("-c needs packets and bytes", index);
+    this.counters = {
+      packets: parseDecimal64(packets) ?? line.fail(`"${packets}" is no number of packets`, word),
+      bytes: parseDecimal64(bytes) ?? line.fail(`"${bytes}" is no number of bytes`, reader.taken),
+    };
+  }
+
+  /** An option of one of the rule's modules. */
+  setOption({ found, argument, index, word }: Token, negated: boolean, reader: OptionReader): void {
+    const { line, proto, protoNegated } = this;
+    const { use, option } = found!;
+    const name = `--${option.name}`;
+    if (!option.modelled) line.fail(`option ${name} of ${use.extension.name} is not modelled yet`, index);
+    let second = "";
+    if (option.args === 2) {
+      if (argument === "!") line.fail(OLD_NEGATION, word);
+      second = reader.takeOptional() ?? line.fail(`${name} takes two words`, index);
+    }
+    for (const setting of use.settings) if (setting.key === option.key) line.fail(`${name} stands twice`, index);
+    if (negated && !option.negatable) line.fail(`${name} cannot be negated`, index);
+    use.settings.push({
+      option,
+      key: option.key,
+      argument: argument ?? "",
+      second,
+      negated,
+      word,
+      proto,
+      protoNegated,
+    });
+  }
+
+  /** `-p tcp --dport 80`: the match is loaded where the first of its options stands. False if there is none to load. */
+  loadProtocolMatch(index: number): boolean {
+    const match = this.protoGiven && !this.protoUsed ? MATCHES.get(formatProtocol(this.proto)) : undefined;
+    if (match === undefined) return false;
+    this.protoUsed = true;
+    this.matches.push(new Use(match, index));
+    return true;
+  }
+
+  refuseOption({ argument, index }: Token): never {
+    const name = argument ?? "";
+    const proto = formatProtocol(this.proto);
+    if (this.protoGiven && (OTHER_MATCHES.has(proto) || IPV6_MATCHES.has(proto))) {
+      return this.line.fail(`unknown option --${name}, or one of match ${proto}, which is not modelled yet`, index);
+    }
+    const owners = [
+      ...[...MATCHES.values()].filter(({ options }) => options.has(name)).map((match) => `-m ${match.name}`),
+      ...[...TARGETS.values()].filter(({ options }) => options.has(name)).map((target) => `-j ${target.name}`),
+    ];
+    if (owners.length === 0) return this.line.fail(`unknown option --${name}`, index);
+    return this.line.fail(`--${name} must stand behind ${owners.join(" or ")}`, index);
+  }
+
+  /** For commands that take no rule: throws if there is more than the options of these letters. */
+  allowOnly(letters: string, command: string, word: number): void {
+    const stray = ONCE.split("").find((letter, bit) => this.seen & (1 << bit) && !letters.includes(letter));
+    if (stray !== undefined) this.line.fail(`${command} does not go with -${stray}`, word);
+    const [match] = this.matches;
+    if (match !== undefined) this.line.fail(`${command} does not go with a match`, match.word);
+  }
+
+  finish(chain: string): Rule[] {
+    const { line, scope, fragment, counters } = this;
+    if (this.outWord >= 0 && (chain === "PREROUTING" || chain === "INPUT")) {
+      line.fail(`iptables allows no -o in ${chain}`, this.outWord);
+    }
+    if (this.inWord >= 0 && (chain === "POSTROUTING" || chain === "OUTPUT")) {
+      line.fail(`iptables allows no -i in ${chain}`, this.inWord);
+    }
+    const target = this.finishTarget();
+    const matches = this.finishMatches();
+    // `-i +` tests nothing, and iptables-save forgets it
+    const inIface = isIdle(this.inIface) ? null : this.inIface;
+    const outIface = isIdle(this.outIface) ? null : this.outIface;
+    const proto = sharedProto(this.proto, this.protoNegated);
+
+    const rules: Rule[] = [];
+    const position = line.positionOf(0);
+    for (const src of readTests(line, this.src)) {
+      for (const dst of readTests(line, this.dst)) {
+        const header = sharedHeader(src, dst, inIface, outIface, proto, fragment);
+        const rule: Rule = { header, matches, target, counters, position, text: line.text };
+        rules.push(rule);
+        if (inIface !== this.inIface || outIface !== this.outIface) scope.hasIdleTest(rule);
+      }
+    }
+    return rules;
+  }
+
+  private finishTarget(): Target | null {
+    if (this.targetUse === null) return this.target;
+    const { line } = this;
+    const { table } = this.scope;
+    const { extension, settings, word } = this.targetUse;
+    const target = sharedTargets.get(extension, settings, () => extension.read(settings, { line, word }));
+    if (target.kind === "REJECT" && table !== "filter") {
+      line.fail(`REJECT is not allowed in table ${table}, only in filter`, word);
+    }
+    if (target.kind === "REJECT" && target.with === "tcp-reset" && (this.proto !== PROTO_TCP || this.protoNegated)) {
+      line.fail("tcp-reset needs -p tcp, not negated", settings[0]?.word ?? word);
+    }
+    if (NAT_TARGETS.includes(target.kind) && table !== "nat") {
+      line.fail(`${target.kind} is not allowed in table ${table}, only in nat`, word);
+    }
+    return target;
+  }
+
+  private finishMatches(): readonly Match[] {
+    const [first, ...others] = this.matches;
+    if (first === undefined) return NO_MATCHES;
+    const matches = this.finishMatch(first);
+    return others.length === 0 ? matches : [...matches, ...others.flatMap((use) => this.finishMatch(use))];
+  }
+
+  /** The match in a list of its own, which serves rules that have no other. */
+  private finishMatch({ extension, settings, word }: Use<Match>): readonly Match[] {
+    const { line } = this;
+    if (extension.proto !== undefined && (this.proto !== extension.proto || this.protoNegated)) {
+      line.fail(protocolMissing(extension), word);
+    }
+    const read = () => [extension.read(settings, { line, word })];
+    // comments are seldom alike
+    return extension.name === "comment" ? read() : sharedMatches.get(extension, settings, read);
+  }
+}
+
+interface Addresses {
+  readonly text: string;
+  readonly word: number;
+  readonly negated: boolean;
+}
+
+export const NO_DROP = "DROP is not allowed in the nat table: it is not for filtering";
+
+const VERDICTS: ReadonlyMap<string, Target> = new Map([
+  ["ACCEPT", { kind: "ACCEPT" }],
+  ["DROP", { kind: "DROP" }],
+  ["RETURN", { kind: "RETURN" }],
+]);
+
+const NAT_TARGETS: readonly Target["kind"][] = ["DNAT", "SNAT", "MASQUERADE", "REDIRECT"];
+
+const NO_MATCHES: readonly Match[] = [];
+const NO_ADDRESSES: readonly (AddressTest | null)[] = [null];
+const sharedMatches = new SharedBySetting<readonly Match[]>();
+const sharedTargets = new SharedBySetting<Target>();
+
+function isIdle(test: InterfaceTest | null): boolean {
+  return test !== null && test.wildcard && test.name === "" && !test.negated;
+}
+
+function readTests(line: Line, given: Addresses | null): readonly (AddressTest | null)[] {
+  if (given === null) return NO_ADDRESSES;
+  const { text, word, negated } = given;
+  const printed = parsePrintedNetwork(text);
+  if (printed !== null) return [sharedAddress(printed.address, printed.mask, negated)];
+  return readAddresses(line, word, text, negated).map((test) => sharedAddress(test.address, test.mask, negated));
+}

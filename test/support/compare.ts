@@ -1,0 +1,74 @@
+// The reference's answers beside the kernel's verdict lines.
+
+import { toAnswer } from "../../src/classifier.ts";
+import type { RuleRef } from "../../src/classifier.ts";
+import { parseHost } from "../../src/host/parse.ts";
+import { parseArrival } from "../../src/packet/line.ts";
+import type { Arrival } from "../../src/packet/packet.ts";
+import { UnsupportedError } from "../../src/reference/error.ts";
+import { Reference } from "../../src/reference/reference.ts";
+import { parseRuleset } from "../../src/rules/parse.ts";
+import { printRule } from "../../src/rules/print.ts";
+import type { Ruleset } from "../../src/rules/ruleset.ts";
+import type { Json, Verdict } from "./oracle.ts";
+
+/** What is asked of both. */
+export interface Question {
+  readonly rules: string;
+  readonly host: Json;
+  readonly packets: readonly Json[];
+}
+
+/** The reference's verdict lines; an UnsupportedError stands for a packet that it does not model. */
+export function askReference({ rules, host, packets }: Question): readonly (Verdict | UnsupportedError)[] {
+  const ruleset = parseRuleset(rules, { file: "rules.v4" });
+  const model = parseHost(JSON.stringify(host), "host.json");
+  const reference = new Reference(ruleset, model, { stateless: true, limitErrors: true });
+  let time = 0;
+  return packets.map((packet, index) => {
+    const before = { packets: index, time };
+    const arrival = parseArrival(JSON.stringify(packet), "packets.jsonl", index + 1, model, before);
+    time = arrival.time;
+    return answer(reference, ruleset, arrival, index);
+  });
+}
+
+function answer(reference: Reference, ruleset: Ruleset, arrival: Arrival, index: number): Verdict | UnsupportedError {
+  try {
+    const { outcome, trace } = reference.run(arrival, index);
+    return toAnswer(arrival, outcome, { trace, printed: (ref) => printed(ruleset, ref) });
+  } catch (error) {
+    if (error instanceof UnsupportedError) return error;
+    throw error;
+  }
+}
+
+/** As traces show it: a rule without `-A CHAIN `, a policy's word. */
+export function printed(ruleset: Ruleset, { table, chain, number }: RuleRef): string {
+  const found = ruleset.tables.find(({ name }) => name === table)?.chains.find(({ name }) => name === chain);
+  if (found === undefined) throw new Error(`no chain ${table} ${chain}`);
+  if (number === "policy") return found.policy ?? "-";
+  return printRule("", found.rules[number - 1]!).replace(/^-A +/, "");
+}
+
+/** What neither knows of the other: further packets that the host made, and connection entries. */
+const LEFT_OUT = ["generated", "generated_trace", "conntrack"];
+
+/**
+ * Null if both say the same, in the same order of keys. Ports that the kernel draws by lot (`chosen`) need not be the
+ * same.
+ */
+export function difference(kernel: Verdict, reference: Verdict | UnsupportedError): string | null {
+  if (reference instanceof UnsupportedError) return reference.message;
+  const chosen = reference["chosen"] === true;
+  const wanted = JSON.stringify(simplified(kernel, chosen));
+  const given = JSON.stringify(simplified(reference, chosen));
+  return wanted === given ? null : `the kernel says\n  ${wanted}\nthe reference says\n  ${given}`;
+}
+
+function simplified(verdict: Verdict, chosen: boolean): Json {
+  const kept = Object.fromEntries(Object.entries(verdict).filter(([key]) => !LEFT_OUT.includes(key)));
+  delete kept["chosen"];
+  if (!chosen || kept["packet"] === undefined) return kept;
+  return { ...kept, packet: { ...(kept["packet"] as Json), sport: "any", dport: "any", icmp_id: "any" } };
+}

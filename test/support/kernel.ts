@@ -1,0 +1,206 @@
+// Rules, host and packets -> what the Linux kernel makes of them, where its oracle is at hand.
+//
+// The oracle feeds packets to the real netfilter code in a network namespace of its own. It needs root and lies outside
+// of this repository; tests that ask it must do without where `kernelIsHere` is false.
+
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { FinalPacket, Outcome, RuleRef } from "../../src/classifier.ts";
+import { formatAddress, parseAddress } from "../../src/net/address.ts";
+import type { Hook, TableName } from "../../src/rules/ruleset.ts";
+import type { HostJson } from "./arbitrary-host.ts";
+import type { PacketJson } from "./arbitrary-packets.ts";
+import type { Answer } from "./classifiers.ts";
+
+const ORACLE = fileURLToPath(new URL("../../../shared/oracle/kernel_oracle.py", import.meta.url));
+
+/** One line of the oracle's output, as far as it is compared. */
+interface KernelLine {
+  readonly verdict: Outcome["verdict"] | "held";
+  readonly where?: string;
+  readonly out?: string;
+  readonly in?: string;
+  readonly packet?: KernelPacket;
+  readonly path?: readonly Hook[];
+  readonly ct_state?: Outcome["ctState"];
+  readonly reply?: string;
+  readonly trace?: readonly KernelRef[];
+}
+
+interface KernelPacket {
+  readonly src: string;
+  readonly dst: string;
+  readonly sport?: number;
+  readonly dport?: number;
+  readonly icmp_id?: number;
+  readonly ttl: number;
+  readonly tos: number;
+  readonly mark: number;
+}
+
+interface KernelRef {
+  readonly table: TableName;
+  readonly chain: string;
+  readonly rule?: number;
+  readonly policy?: string;
+  readonly spec?: string;
+}
+
+let here: boolean | undefined;
+
+/** The oracle is there and allowed to work. */
+export function kernelIsHere(): boolean {
+  here ??=
+    existsSync(ORACLE) && process.getuid?.() === 0 && typeof askKernel(EMPTY, { interfaces: [] }, []) !== "string";
+  return here;
+}
+
+const EMPTY = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n";
+
+/** Answers in the order of the packets, every packet the first of its flow; a sentence where the oracle refuses. */
+export function askKernel(
+  rules: string,
+  host: Partial<HostJson>,
+  packets: readonly PacketJson[],
+): KernelLine[] | string {
+  const folder = mkdtempSync(join(tmpdir(), "kernel-"));
+  try {
+    const paths = ["rules.v4", "host.json", "packets.jsonl"].map((name) => join(folder, name));
+    writeFileSync(paths[0]!, rules);
+    writeFileSync(paths[1]!, JSON.stringify(host));
+    writeFileSync(paths[2]!, packets.map((packet) => JSON.stringify(packet) + "\n").join(""));
+    const ran = spawnSync("python3", [ORACLE, ...paths, "--stateless", "--trace"], {
+      encoding: "utf8",
+      maxBuffer: 1 << 28,
+    });
+    if (ran.status !== 0) return `the oracle says: ${ran.stderr}${ran.error?.message ?? ""}`;
+    const lines = ran.stdout.split("\n").filter((line) => line !== "");
+    return lines.map((line) => JSON.parse(line) as KernelLine);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/**
+ * Null if the kernel agrees, else what it says and what the answer says. Where what the host itself sends back may be
+ * lost, whether it sent anything is not compared.
+ */
+export function differenceFromKernel(kernel: KernelLine, answer: Answer, answersArrive: boolean): string | null {
+  let left = factsOfKernel(kernel, answer);
+  let right = factsOf(answer, tellsPorts(kernel));
+  if (!answersArrive && (left.reply === null || right.reply === null))
+    [left, right] = [unanswered(left), unanswered(right)];
+  for (const key of Object.keys(left) as (keyof Facts)[]) {
+    if (JSON.stringify(left[key]) !== JSON.stringify(right[key])) {
+      return `${key}: the kernel says ${JSON.stringify(left[key])}, the answer is ${JSON.stringify(right[key])}`;
+    }
+  }
+  return null;
+}
+
+interface Facts {
+  verdict: string;
+  where: string | null;
+  iface: string | null;
+  path: readonly string[];
+  state: string | null;
+  reply: string | null;
+  packet: Record<string, string | number> | null;
+  trace: readonly string[];
+}
+
+function unanswered(facts: Facts): Facts {
+  return { ...facts, reply: null, verdict: facts.verdict === "rejected" ? "dropped" : facts.verdict };
+}
+
+function factsOfKernel(line: KernelLine, { outcome }: Answer): Facts {
+  return {
+    verdict: line.verdict,
+    where: line.where ?? null,
+    iface: line.out ?? line.in ?? null,
+    path: line.path ?? [],
+    state: line.ct_state === undefined ? "untold" : line.ct_state,
+    reply: line.reply ?? null,
+    packet: line.packet === undefined ? null : packetFacts(finalOf(line.packet), outcome.chosen || !tellsPorts(line)),
+    trace: (line.trace ?? []).map(({ table, chain, rule }) => `${table} ${chain} ${rule ?? "policy"}`),
+  };
+}
+
+function factsOf({ outcome, trace }: Answer, ports: boolean): Facts {
+  const ended = outcome.verdict === "dropped" || outcome.verdict === "rejected";
+  return {
+    verdict: outcome.verdict,
+    where: outcome.where,
+    iface: outcome.iface,
+    path: outcome.path,
+    state: outcome.ctState === undefined ? "untold" : outcome.ctState,
+    reply: outcome.reply,
+    // of a packet that has ended the kernel tells nothing more
+    packet: ended ? null : packetFacts(outcome.packet, outcome.chosen || !ports),
+    trace: trace.map(({ table, chain, number }) => `${table} ${chain} ${number}`),
+  };
+}
+
+/** The oracle shows the ports of TCP and UDP alone, and the id of ICMP. */
+function tellsPorts({ packet }: KernelLine): boolean {
+  return packet?.sport !== undefined || packet?.icmp_id !== undefined;
+}
+
+/** Without the ports where the kernel draws lots. */
+function packetFacts(packet: FinalPacket, chosen: boolean): Record<string, string | number> {
+  const { sport, dport, icmpId, ...rest } = packet;
+  const shown = { ...rest, src: formatAddress(packet.src), dst: formatAddress(packet.dst) };
+  return chosen ? shown : { ...shown, sport, dport, icmpId };
+}
+
+function finalOf(packet: KernelPacket): FinalPacket {
+  return {
+    src: parseAddress(packet.src)!,
+    dst: parseAddress(packet.dst)!,
+    sport: packet.sport ?? 0,
+    dport: packet.dport ?? 0,
+    icmpId: packet.icmp_id ?? 0,
+    ttl: packet.ttl,
+    tos: packet.tos,
+    mark: packet.mark,
+  };
+}
+
+/** The kernel's answer in our words; facts that it does not tell stand as zero. */
+export function kernelAnswer(line: KernelLine): Answer {
+  const trace = (line.trace ?? []).map(refOf);
+  const ended = line.verdict === "dropped" || line.verdict === "rejected";
+  const decided = ended ? line.trace?.at(-1) : line.trace?.findLast(({ table }) => table === "filter");
+  const translated = (targets: RegExp): RuleRef | null => {
+    const found = line.trace?.findLast(
+      ({ table, spec }) => table === "nat" && spec !== undefined && targets.test(spec),
+    );
+    return found === undefined ? null : refOf(found);
+  };
+  if (line.verdict === "held") throw new Error("a fragment was held back: no answer has a word for that");
+  return {
+    outcome: {
+      verdict: line.verdict,
+      where: (line.where ?? null) as Outcome["where"],
+      rule: decided === undefined || line.where === "routing" ? null : refOf(decided),
+      iface: line.out ?? line.in ?? null,
+      packet: line.packet === undefined ? NOWHERE : finalOf(line.packet),
+      path: line.path ?? [],
+      ctState: line.ct_state,
+      reply: line.reply ?? null,
+      dnatRule: translated(/-j (DNAT|REDIRECT)/),
+      snatRule: translated(/-j (SNAT|MASQUERADE)/),
+      chosen: false,
+    },
+    trace,
+  };
+}
+
+const NOWHERE: FinalPacket = { src: 0, dst: 0, sport: 0, dport: 0, icmpId: 0, ttl: 0, tos: 0, mark: 0 };
+
+function refOf({ table, chain, rule }: KernelRef): RuleRef {
+  return { table, chain, number: rule ?? "policy" };
+}
