@@ -3,6 +3,7 @@
 
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { registerBench } from "./bench.ts";
 import { explain } from "./errors.ts";
 import { registerFuzz } from "./fuzz.ts";
 import { registerPrint } from "./print.ts";
@@ -45,6 +46,7 @@ function programOf(): Command {
       "\nExit codes: 0 done, 1 found something, 2 bad input or usage, 3 undecided, 130 interrupted.",
     );
   registerRun(program);
+  registerBench(program);
   registerFuzz(program);
   registerPrint(program);
   return program;

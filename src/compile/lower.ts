@@ -141,7 +141,7 @@ class Lowering {
       const inside = newLabel();
       boxes = intersectBoxes(boxes, stage.boxes);
       if (boxes.length === 0) return this.#builder.place(next);
-      this.#builder.add(boxes, ACTION_SKIP, { tests: stage.tests, to: inside });
+      this.#builder.add(boxes, ACTION_SKIP, { rule: number, tests: stage.tests, to: inside });
       this.#builder.add(region, ACTION_SKIP, { to: next });
       this.#builder.place(inside);
     }

@@ -81,11 +81,13 @@ function readName(field: Field): string {
 }
 
 /** 6 bytes as a number. */
-export function readMac(field: Field | undefined): number | null {
+function readMac(field: Field | undefined): number | null {
   if (field === undefined) return null;
   const text = field.string();
   if (!/^[0-9a-fA-F]{1,2}(:[0-9a-fA-F]{1,2}){5}$/.test(text)) field.fail(`"${text}" is no MAC address`);
-  return text.split(":").reduce((mac, byte) => mac * 256 + parseInt(byte, 16), 0);
+  const bytes = text.split(":").map((byte) => parseInt(byte, 16));
+  if (bytes[0]! % 2 === 1 || bytes.every((byte) => byte === 0)) field.fail(`"${text}" is no address of one host`);
+  return bytes.reduce((mac, byte) => mac * 256 + byte, 0);
 }
 
 function readAddresses(list: Field | undefined, name: string): readonly AddedAddress[] {

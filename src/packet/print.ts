@@ -20,7 +20,8 @@ export function arrivalToLine(arrival: Arrival, host: Host): PacketLine {
   const keys = { ...placeKeys(arrival), ...packetKeys(packet) };
   const written = gives(keys, arrival, host) || packet.payload === null ? keys : hexKeys(arrival, packet.payload);
   let shortest: PacketLine = written;
-  for (const key of Object.keys(written)) {
+  // from the end: a payload may be nothing but what the length asks for
+  for (const key of Object.keys(written).reverse()) {
     const rest = Object.fromEntries(Object.entries(shortest).filter(([name]) => name !== key));
     if (gives(rest, arrival, host)) shortest = rest;
   }

@@ -1,0 +1,220 @@
+// bench: how fast one chain or one ClassBench filter set is classified, and what each packet's answer was.
+//
+// One operation is one pass over all packets, in order. The engine's answers are overwritten before each pass with a value
+// that none can have, so that what is printed is what the last pass wrote.
+
+import { writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { Option } from "commander";
+import type { Command } from "commander";
+import type { Batch } from "../engine/batch.ts";
+import { benchChain, benchClassbench } from "../firewall.ts";
+import { FIELD_COUNT, NONE } from "../layout.ts";
+import { isClassbench, parseClassbench } from "../rules/classbench.ts";
+import { BUILTIN_CHAINS, TABLES } from "../rules/ruleset.ts";
+import type { Hook, Ruleset, TableName } from "../rules/ruleset.ts";
+import { UsageError } from "./errors.ts";
+import { readText } from "./files.ts";
+import { Interrupt } from "./interrupt.ts";
+import { grouped, whole } from "./numbers.ts";
+import { Progress } from "./progress.ts";
+import { addRules, parseTexts, readRules } from "./rulesets.ts";
+import type { RulesOptions } from "./rulesets.ts";
+import { drawTrace, parseTrace } from "./trace.ts";
+
+interface BenchOptions extends RulesOptions {
+  readonly trace?: string;
+  readonly packets?: number;
+  readonly chain: string;
+  readonly seed: number;
+  readonly runs: number;
+  readonly json?: true;
+  readonly out?: string;
+}
+
+const DEFAULT_PACKETS = 1_000_000;
+/** Passes before the timed ones take at least so long: V8 compiles what runs hot meanwhile. */
+const WARM_UP_MS = 300;
+/** No answer: what answers are overwritten with. */
+const UNWRITTEN = 0xfffffffe;
+
+const EXAMPLES = `
+Examples:
+  verdictree bench rules.v4 --chain filter:FORWARD --packets 1000000
+  verdictree bench acl1_1k.rules.gz --trace acl1_1k.trace.gz --json --out answers.txt`;
+
+export function registerBench(program: Command): void {
+  const command = program
+    .command("bench")
+    .description(
+      "How fast one chain, or a ClassBench filter set, is classified: packets a second of classification alone.",
+    );
+  addRules(command)
+    .option("--trace <FILE>", "packets, a line each: src dst sport dport proto, in decimal numbers")
+    .option(
+      "--packets <N>",
+      `so many packets of the trace, or drawn (default: ${grouped(DEFAULT_PACKETS)})`,
+      whole(1, 2 ** 25),
+    )
+    .option("--chain <TABLE:CHAIN>", "the built-in chain that is asked", "filter:FORWARD")
+    .option("--seed <N>", "of drawn packets", whole(0, 0xffffffff), 1)
+    .option("--runs <N>", "timed passes over the packets", whole(1, 1000), 9)
+    .addOption(new Option("--threads <N>", "threads to use").argParser(whole(1, 1)).default(1))
+    .option("--json", "one JSON object")
+    .option(
+      "--out <FILE>",
+      "write the answer to each packet, a line each: of a filter set the number of the rule, 0 for none",
+    )
+    .addHelpText("after", EXAMPLES)
+    .action(async (rules: string | undefined, options: BenchOptions) => {
+      process.exitCode = await bench(rules, options);
+    });
+}
+
+/** What is timed. */
+interface Subject {
+  readonly batch: Batch;
+  readonly rules: number;
+  readonly buildMs: number;
+  /** The line of --out for an answer. */
+  readonly lineOf: (answer: number) => string;
+}
+
+/** The exit code: 130 after ^C. */
+async function bench(positional: string | undefined, options: BenchOptions): Promise<number> {
+  if (positional === "-" && options.trace === "-") throw new UsageError("standard input can be read only once");
+  const texts = await readRules(positional, options);
+  const [only] = texts;
+  const trace = options.trace === undefined ? null : await readText(options.trace);
+  const subject =
+    texts.length === 1 && isClassbench(only!.text)
+      ? filterSet(only!.text, only!.file, trace, options)
+      : chainOf(parseTexts(texts, options), trace, options);
+
+  const { mpps, interrupted } = await measure(subject.batch, options);
+  if (mpps.length > 0)
+    report(
+      subject,
+      mpps.sort((a, b) => a - b),
+      options,
+    );
+  if (options.out !== undefined && !interrupted) {
+    writeAnswers(options.out, Array.from(subject.batch.answers(), subject.lineOf));
+  }
+  return interrupted ? 130 : 0;
+}
+
+function filterSet(text: string, file: string, trace: string | null, options: BenchOptions): Subject {
+  const rules = parseClassbench(text, file);
+  const began = performance.now();
+  const batch = benchClassbench(rules);
+  const buildMs = performance.now() - began;
+  batch.load(
+    trace === null
+      ? drawTrace(rules, options.packets ?? DEFAULT_PACKETS, options.seed)
+      : parseTrace(trace, options.trace!, options.packets ?? Infinity),
+  );
+  return { batch, rules: rules.length, buildMs, lineOf: (answer) => (answer === NONE ? "0" : String(answer + 1)) };
+}
+
+function chainOf(ruleset: Ruleset, trace: string | null, options: BenchOptions): Subject {
+  const { table, hook } = chainNamed(options.chain, ruleset);
+  // once to be timed, with hardly a packet to draw
+  const began = performance.now();
+  const timed = benchChain(ruleset, table, hook, { packets: 1, seed: options.seed });
+  const buildMs = performance.now() - began;
+  const packets = options.packets ?? DEFAULT_PACKETS;
+  const { batch, rules } = trace === null ? benchChain(ruleset, table, hook, { packets, seed: options.seed }) : timed;
+  if (trace !== null) batch.load(parseTrace(trace, options.trace!, options.packets ?? Infinity));
+  const lineOf = (answer: number): string => {
+    const { chain, number } = rules.refOf(answer);
+    return `${chain}:${number}`;
+  };
+  return { batch, rules: rules.ruleCount, buildMs, lineOf };
+}
+
+function chainNamed(name: string, ruleset: Ruleset): { readonly table: TableName; readonly hook: Hook } {
+  const [, tableName, chainName] = /^([a-z]+):([A-Z]+)$/.exec(name) ?? [];
+  const table = TABLES.find((each) => each === tableName);
+  const hook = table === undefined ? undefined : BUILTIN_CHAINS[table].find((each) => each === chainName);
+  if (table === undefined || hook === undefined) {
+    throw new UsageError(`--chain ${name}: TABLE:CHAIN names a built-in chain, such as filter:FORWARD`);
+  }
+  if (!ruleset.tables.some((each) => each.name === table))
+    throw new UsageError(`--chain ${name}: the rules have no table ${table}`);
+  return { table, hook };
+}
+
+/** Millions of packets a second of each timed pass. */
+async function measure(
+  batch: Batch,
+  { runs, quiet }: BenchOptions,
+): Promise<{ readonly mpps: number[]; readonly interrupted: boolean }> {
+  const pass = (): number => {
+    batch.answers().fill(UNWRITTEN);
+    const began = performance.now();
+    batch.classify();
+    const ms = performance.now() - began;
+    if (batch.answers().includes(UNWRITTEN)) throw new Error("a packet was left without an answer");
+    return ms;
+  };
+  const progress = new Progress("passes", runs, quiet !== undefined);
+  const interrupt = new Interrupt();
+  const mpps: number[] = [];
+  try {
+    for (let warm = 0; warm < WARM_UP_MS && !(await interrupt.pressed());) warm += pass();
+    while (mpps.length < runs && !(await interrupt.pressed())) {
+      mpps.push(batch.count / 1000 / pass());
+      progress.update(mpps.length);
+    }
+    return { mpps, interrupted: await interrupt.pressed() };
+  } finally {
+    progress.stop();
+    interrupt.release();
+  }
+}
+
+/** @param mpps sorted */
+function report({ batch, rules, buildMs }: Subject, mpps: readonly number[], options: BenchOptions): void {
+  const { program } = batch;
+  const result = {
+    rules,
+    clauses: [program, ...program.subs].reduce((sum, { clauses }) => sum + clauses.length, 0),
+    build_ms: round(buildMs),
+    tree_bytes: batch.treeBytes,
+    memory_bytes: batch.memoryBytes,
+    packets: batch.count,
+    threads: 1,
+    mpps: { median: round(median(mpps)), min: round(mpps[0]!), max: round(mpps.at(-1)!) },
+    runs: mpps.length,
+    node: process.version,
+    cpu: cpus()[0]?.model ?? "unknown",
+  };
+  const { tree_bytes: tree, memory_bytes: memory } = result;
+  process.stdout.write(
+    options.json !== undefined
+      ? `${JSON.stringify(result)}\n`
+      : `${result.mpps.median} million packets/s (${result.mpps.min} to ${result.mpps.max} in ${mpps.length} passes over ` +
+          `${grouped(batch.count)} packets, one thread)\n` +
+          `${grouped(rules)} rules, ${grouped(result.clauses)} clauses, built in ${result.build_ms} ms; ` +
+          `tree ${grouped(tree)} bytes, memory ${grouped(memory)} bytes\n` +
+          `node ${result.node}, ${result.cpu}\n`,
+  );
+}
+
+function median(sorted: readonly number[]): number {
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+function round(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}
+
+function writeAnswers(path: string, lines: readonly string[]): void {
+  try {
+    writeFileSync(path, `${lines.join("\n")}\n`);
+  } catch (error) {
+    throw new UsageError(`${path}: it cannot be written (${(error as NodeJS.ErrnoException).code ?? "unknown"})`);
+  }
+}
