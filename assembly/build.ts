@@ -64,7 +64,7 @@ const SAMPLE: u32 = 384;
 /** Programs of fewer boxes have one part. */
 const LEAST_PARTED: u32 = 512;
 /** Testing one field of four boxes, in steps down the tree. */
-const BLOCK_FIELD_COST: f64 = 0.3;
+const BLOCK_FIELD_COST: f64 = 0.5;
 /** A tree may take so many bytes for each box, and so many whatever its size. */
 const BYTES_A_BOX: f64 = 512;
 const LEAST_BYTES: f64 = 8192;

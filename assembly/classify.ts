@@ -10,6 +10,7 @@
 import { CLAUSE_RULE, NONE, PACKET_BYTES } from "../src/layout";
 import { startPacket } from "./guard";
 import { blockMask, leafOf, run } from "./look-up";
+import { copyRecord } from "./memory";
 import { LEAF_HEADER, PART_BYTES, PART_FIRST, TREE_PARTS, treeOf } from "./program";
 
 /** Packets of a block: 16 KiB of records. */
@@ -108,7 +109,7 @@ export function classifyPlain(program: usize, packets: usize, count: u32, answer
 /** For each packet the number of the rule or policy that ends its look-up, or NONE; for programs with effects. */
 export function decide(program: usize, packets: usize, count: u32, answers: usize): void {
   for (let i: u32 = 0; i < count; i++) {
-    memory.copy(COPY, packets + <usize>i * PACKET_BYTES, PACKET_BYTES);
+    copyRecord(COPY, packets + <usize>i * PACKET_BYTES);
     startPacket(i, 0);
     const clause = run(program, COPY);
     store<u32>(answers + (<usize>i << 2), clause == 0 ? NONE : load<u32>(clause, CLAUSE_RULE));

@@ -24,7 +24,7 @@ import {
   PROGRAM_SUBS,
 } from "../src/layout";
 import { DROPPED, holds, HOLDS, startPacket } from "./guard";
-import { clausesOf, LEAF_HEADER, PART_BYTES, TREE_PARTS, treeOf } from "./program";
+import { clauseCountOf, clausesOf, LEAF_HEADER, PART_BYTES, TREE_PARTS, treeOf } from "./program";
 
 /** For each rule and policy u64 packets, u64 bytes. */
 let counters: usize = 0;
@@ -186,6 +186,12 @@ export function run(main: usize, packet: usize): usize {
   nextFrom = 0;
   let answer: usize = LEFT;
   while (answer == LEFT) {
+    // a policy alone needs no tree
+    if (clauseCountOf(next) == 1) {
+      const only = clausesOf(next);
+      if (act(next, only, 0, packet) == ENDED) return only;
+      continue;
+    }
     answer = load<u32>(treeOf(next)) == 1 ? runTree(next, packet) : runParts(next, packet);
   }
   return answer;

@@ -15,6 +15,7 @@
 import {
   PROGRAM_BOX_COUNT,
   PROGRAM_BOXES,
+  PROGRAM_CLAUSE_COUNT,
   PROGRAM_CLAUSES,
   PROGRAM_CUT_MASK,
   PROGRAM_DATA,
@@ -47,6 +48,10 @@ export function boxesOf(program: usize): usize {
 
 export function clausesOf(program: usize): usize {
   return program + load<u32>(program, PROGRAM_CLAUSES);
+}
+
+export function clauseCountOf(program: usize): u32 {
+  return load<u32>(program, PROGRAM_CLAUSE_COUNT);
 }
 
 export function dataOf(program: usize): usize {

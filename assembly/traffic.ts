@@ -71,17 +71,18 @@ const FLOW_LENGTH: u32 = 8;
 
 let state: u64 = 0;
 
-/** splitmix64. */
+/** PCG XSH RR 64/32 (M. E. O'Neill, "PCG: A Family of Simple Fast Space-Efficient ... Generators"). */
 function draw(): u32 {
-  state += 0x9e3779b97f4a7c15;
-  let z = state;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-  return <u32>((z ^ (z >> 27)) >> 32);
+  const old = state;
+  state = old * 6364136223846793005 + 1442695040888963407;
+  return rotr<u32>(<u32>(((old >> 18) ^ old) >> 27), <u32>(old >> 59));
 }
 
 function start(seed: u32, number: u64): void {
-  state = (number ^ (<u64>seed << 32)) * 0xd1342543de82ef95;
-  draw();
+  let z = (number ^ (<u64>seed << 32)) + 0x9e3779b97f4a7c15;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  state = z ^ (z >> 31);
 }
 
 /** 0..n-1. */

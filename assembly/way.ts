@@ -134,6 +134,7 @@ import {
   WHERE_TRANSMIT,
 } from "../src/layout";
 import { beginPacket, dropper, run, traceCount } from "./look-up";
+import { copyRecord } from "./memory";
 import { chosen, startNat, translate } from "./nat";
 import { dataOf } from "./program";
 import {
@@ -207,7 +208,7 @@ export function way(
 ): void {
   firewall = firewallAt;
   for (let i: u32 = 0; i < count; i++) {
-    memory.copy(CURRENT, packets + <usize>i * PACKET_BYTES, PACKET_BYTES);
+    copyRecord(CURRENT, packets + <usize>i * PACKET_BYTES);
     out = decisions + <usize>i * DECISION_BYTES;
     beginPacket(firstIndex + i, times == 0 ? 0 : load<f64>(times + (<usize>i << 3)));
     startNat();

@@ -228,7 +228,7 @@ export const PROGRAM_FIRST_MATCH = 1;
  *  208  u32  masquerade       program over outIface and dst (the next hop); the answer is an address, 0: none
  *  212  u32  ifaces           interface records; number 0 is none
  *  216  u32  flags            FIREWALL_ bits
- *  220  u32  ownAddresses     sorted, u32 each
+ *  220  u32  ownAddresses     u32 each, a multiple of four
  *  224  u32  ownCount
  *  228  u32  loIface          number of lo
  *  232  u32  ifaceCount

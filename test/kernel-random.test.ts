@@ -32,7 +32,13 @@ test("kernel and reference say the same of random worlds", { skip: noKernel() },
       const { text } = compareWorld(smallest).difference!;
       assert.fail(`world ${number}: ${text}\n\n${showWorld(smallest)}`);
     }),
-    { seed: SEED, numRuns: Number.MAX_SAFE_INTEGER, interruptAfterTimeLimit: end - Date.now(), endOnFailure: true },
+    {
+      seed: SEED,
+      numRuns: Number.MAX_SAFE_INTEGER,
+      interruptAfterTimeLimit: end - Date.now(),
+      endOnFailure: true,
+      includeErrorInReport: true,
+    },
   );
   context.diagnostic(`${worlds} worlds, ${compared} packets equal, ${unmodelled} not modelled`);
   assert.ok(compared > worlds * 10, "most packets are modelled");

@@ -9,7 +9,7 @@ import { Option } from "commander";
 import type { Command } from "commander";
 import type { Batch } from "../engine/batch.ts";
 import { benchChain, benchClassbench } from "../firewall.ts";
-import { FIELD_COUNT, NONE } from "../layout.ts";
+import { NONE } from "../layout.ts";
 import { isClassbench, parseClassbench } from "../rules/classbench.ts";
 import { BUILTIN_CHAINS, TABLES } from "../rules/ruleset.ts";
 import type { Hook, Ruleset, TableName } from "../rules/ruleset.ts";
@@ -92,15 +92,12 @@ async function bench(positional: string | undefined, options: BenchOptions): Pro
       : chainOf(parseTexts(texts, options), trace, options);
 
   const { mpps, interrupted } = await measure(subject.batch, options);
-  if (mpps.length > 0)
-    report(
-      subject,
-      mpps.sort((a, b) => a - b),
-      options,
-    );
+  // first what may fail: behind a result on stdout there is no exit 2
   if (options.out !== undefined && !interrupted) {
     writeAnswers(options.out, Array.from(subject.batch.answers(), subject.lineOf));
   }
+  mpps.sort((a, b) => a - b);
+  if (mpps.length > 0) report(subject, mpps, options);
   return interrupted ? 130 : 0;
 }
 
@@ -127,7 +124,7 @@ function chainOf(ruleset: Ruleset, trace: string | null, options: BenchOptions):
   const { batch, rules } = trace === null ? benchChain(ruleset, table, hook, { packets, seed: options.seed }) : timed;
   if (trace !== null) batch.load(parseTrace(trace, options.trace!, options.packets ?? Infinity));
   const lineOf = (answer: number): string => {
-    const { chain, number } = rules.refOf(answer);
+    const { chain, number } = rules.refOf(batch.ruleOf(answer));
     return `${chain}:${number}`;
   };
   return { batch, rules: rules.ruleCount, buildMs, lineOf };

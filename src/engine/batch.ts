@@ -67,8 +67,13 @@ export class Batch {
     else exports.decide(this.#at, this.#packets, this.#count, this.#answers);
   }
 
-  /** For each packet the number of the clause that decided, or NONE. Valid until the next call. */
+  /** For each packet what `ruleOf` turns into a rule, or NONE. Valid until the next call. */
   answers(): Uint32Array {
     return this.instance.words(this.#answers, this.#count);
+  }
+
+  /** The number of the rule or policy that decided. */
+  ruleOf(answer: number): number {
+    return this.#firstMatch ? this.program.clauses[answer]!.rule : answer;
   }
 }

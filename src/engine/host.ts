@@ -68,9 +68,10 @@ export function loadHost(instance: Instance, host: Host, interfaces: InterfaceTa
     words[layout.IFACE_SELECT_HOST / 4] = selectAddress(host, iface, 0, "host");
   }
 
+  // by fours, the first one repeated
   const own = [...new Set(host.interfaces.flatMap((iface) => iface.addresses.map((each) => each.address)))];
-  own.sort((a, b) => a - b);
-  const ownAt = instance.allocate(Math.max(4, own.length * 4));
+  while (own.length % 4 !== 0) own.push(own[0]!);
+  const ownAt = instance.allocate(Math.max(16, own.length * 4));
   instance.words(ownAt, own.length).set(own);
   put(layout.FIREWALL_OWN, ownAt);
   put(layout.FIREWALL_OWN_COUNT, own.length);

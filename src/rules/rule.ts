@@ -243,10 +243,17 @@ export class RuleDraft implements Modules {
     const outIface = isIdle(this.outIface) ? null : this.outIface;
     const proto = sharedProto(this.proto, this.protoNegated);
 
+    const sources = readTests(line, this.src);
+    const destinations = readTests(line, this.dst);
+    const negated = this.src?.negated === true ? this.src : this.dst?.negated === true ? this.dst : null;
+    if (negated !== null && (sources.length > 1 || destinations.length > 1)) {
+      line.fail("iptables allows no negated address in a rule with a list of addresses", negated.word);
+    }
+
     const rules: Rule[] = [];
     const position = line.positionOf(0);
-    for (const src of readTests(line, this.src)) {
-      for (const dst of readTests(line, this.dst)) {
+    for (const src of sources) {
+      for (const dst of destinations) {
         const header = sharedHeader(src, dst, inIface, outIface, proto, fragment);
         const rule: Rule = { header, matches, target, counters, position, text: line.text };
         rules.push(rule);

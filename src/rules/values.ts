@@ -72,9 +72,7 @@ export function readMark(line: Line, word: number, text: string): { value: numbe
 
 /** The argument of `-s` or `-d`: one address with or without mask, or a list of them. */
 export function readAddresses(line: Line, word: number, text: string, negated: boolean): readonly AddressTest[] {
-  const tests = text.split(",").map((item) => readAddress(line, word, item.trimStart(), negated));
-  if (negated && tests.length > 1) line.fail("a list of addresses cannot be negated; iptables refuses it", word);
-  return tests;
+  return text.split(",").map((item) => readAddress(line, word, item.trimStart(), negated));
 }
 
 function readAddress(line: Line, word: number, text: string, negated: boolean): AddressTest {
