@@ -51,8 +51,8 @@ function checked(lines: readonly string[], drawPacket: (draw: Draw) => object, p
   const reference = new Reference(ruleset, HOST, { stateless: true });
   arrivals.forEach((arrival, i) => {
     const right = reference.run(arrival);
-    assert.deepEqual(answers[i]?.outcome, right.outcome, `packet ${i}`);
-    assert.deepEqual(answers[i]?.trace, right.trace, `trace of packet ${i}`);
+    assert.deepEqual(answers[i]!.outcome, right.outcome, `packet ${i}`);
+    assert.deepEqual(answers[i]!.trace, right.trace, `trace of packet ${i}`);
   });
 }
 

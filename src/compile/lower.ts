@@ -140,7 +140,7 @@ class Lowering {
     for (const stage of stages.slice(0, -1)) {
       const inside = newLabel();
       boxes = intersectBoxes(boxes, stage.boxes);
-      if (boxes.length === 0) return this.#builder.place(next);
+      if (boxes.length === 0) { this.#builder.place(next); return; }
       this.#builder.add(boxes, ACTION_SKIP, { rule: number, tests: stage.tests, to: inside });
       this.#builder.add(region, ACTION_SKIP, { to: next });
       this.#builder.place(inside);
@@ -163,26 +163,26 @@ class Lowering {
     }
     switch (target.kind) {
       case "ACCEPT":
-        return this.#builder.add(boxes, ACTION_ACCEPT, options);
+        { this.#builder.add(boxes, ACTION_ACCEPT, options); return; }
       case "DROP":
-        return this.#builder.add(boxes, ACTION_DROP, options);
+        { this.#builder.add(boxes, ACTION_DROP, options); return; }
       case "REJECT":
-        return this.#builder.add(boxes, ACTION_REJECT, { ...options, arg: REJECT_CODES[target.with] });
+        { this.#builder.add(boxes, ACTION_REJECT, { ...options, arg: REJECT_CODES[target.with] }); return; }
       case "RETURN":
-        return this.#builder.add(boxes, ACTION_SKIP, { ...options, to: end });
+        { this.#builder.add(boxes, ACTION_SKIP, { ...options, to: end }); return; }
       case "MARK":
-        return this.#builder.add(boxes, ACTION_MARK, { ...options, arg: target.value, arg2: target.mask });
+        { this.#builder.add(boxes, ACTION_MARK, { ...options, arg: target.value, arg2: target.mask }); return; }
       case "DNAT":
-        return this.#builder.add(boxes, ACTION_DNAT, { ...options, ...nat(target.range) });
+        { this.#builder.add(boxes, ACTION_DNAT, { ...options, ...nat(target.range) }); return; }
       case "SNAT":
-        return this.#builder.add(boxes, ACTION_SNAT, { ...options, ...nat(target.range) });
+        { this.#builder.add(boxes, ACTION_SNAT, { ...options, ...nat(target.range) }); return; }
       case "MASQUERADE":
-        return this.#builder.add(boxes, ACTION_MASQUERADE, { ...options, ...nat(target.range) });
+        { this.#builder.add(boxes, ACTION_MASQUERADE, { ...options, ...nat(target.range) }); return; }
       case "REDIRECT":
-        return this.#builder.add(boxes, ACTION_REDIRECT, { ...options, ...nat(target.range) });
+        { this.#builder.add(boxes, ACTION_REDIRECT, { ...options, ...nat(target.range) }); return; }
       case "jump":
       case "goto":
-        return this.#call(target, options, stage, region, end);
+        { this.#call(target, options, stage, region, end); return; }
     }
   }
 
@@ -201,7 +201,7 @@ class Lowering {
 
     if (sub !== undefined && target.kind === "jump") {
       this.#builder.add(stage.boxes, ACTION_CALL, { ...options, arg: sub });
-      return this.#builder.place(after);
+      this.#builder.place(after); return;
     }
     let body = stage.boxes;
     if (foldable) {
