@@ -25,6 +25,8 @@ import {
 } from "../src/layout";
 
 export const LEAF: u32 = 0x80000000;
+/** Fields src, dst, sport, dport, proto. */
+export const FIVE_TUPLE: u32 = 31;
 export const LEAF_HEADER: usize = 16;
 export const TREE_PARTS: usize = 8;
 export const PART_BYTES: usize = 16;

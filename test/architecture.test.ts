@@ -30,7 +30,7 @@ function filesUnder(folder: string): string[] {
 /** Static, dynamic and re-exporting imports, types too. */
 function importsOf(file: string): Import[] {
   const text = readFileSync(file, "utf8").replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, "");
-  const found = text.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*["']([^"']+)["']/g);
+  const found = text.matchAll(/(?:[}*\w] from|\bimport)\s*\(?\s*["']([^"']+)["']/g);
   return [...found].map(([, specifier]) => ({ file: relative(ROOT, file), specifier: specifier! }));
 }
 

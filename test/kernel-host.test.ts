@@ -103,6 +103,7 @@ test("routes and policy rules are the kernel's, and hosts that it refuses are re
   const ran = spawnSync("python3", [PROGRAM], {
     input: hosts.map((host) => JSON.stringify(host) + "\n").join(""),
     encoding: "utf8",
+    env: { ...process.env, PYTHONDONTWRITEBYTECODE: "1" },
     maxBuffer: 2 ** 28,
   });
   const answers = ran.stdout.trim().split("\n");

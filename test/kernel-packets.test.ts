@@ -30,6 +30,7 @@ test("packet lines are built as kernel_oracle.py builds them", { skip: python ? 
   const ran = spawnSync("python3", ["-c", PROGRAM, ORACLE], {
     input: questions.map(({ packet }) => JSON.stringify(packet) + "\n").join(""),
     encoding: "utf8",
+    env: { ...process.env, PYTHONDONTWRITEBYTECODE: "1" },
     maxBuffer: 2 ** 28,
   });
   const hexes = ran.stdout.trim().split("\n");

@@ -1,6 +1,6 @@
 // Random rule sets, hosts and packets: the reference answers as the kernel does, field for field and rule for rule.
 //
-// VERDICTREE_KERNEL_SECONDS says how long to go on (30); VERDICTREE_KERNEL_SEED where to begin. Every difference that
+// VERDICTREE_KERNEL_SECONDS says how long to go on (40); VERDICTREE_KERNEL_SEED where to begin. Every difference that
 // turns up becomes a case in test/oracle/cases before it is mended.
 
 import assert from "node:assert/strict";
@@ -10,7 +10,7 @@ import { drawKernelWorld } from "./support/kernel-arbitrary.ts";
 import { compareWorld, showWorld, shrinkWorld } from "./support/kernel-world.ts";
 import { noKernel } from "./support/oracle.ts";
 
-const SECONDS = Number(process.env["VERDICTREE_KERNEL_SECONDS"] ?? 30);
+const SECONDS = Number(process.env["VERDICTREE_KERNEL_SECONDS"] ?? 40);
 const SEED = Number(process.env["VERDICTREE_KERNEL_SEED"] ?? 1);
 const PACKETS = 150;
 const SHRINK_SECONDS = 40;

@@ -14,11 +14,11 @@ import { isClassbench, parseClassbench } from "../rules/classbench.ts";
 import { BUILTIN_CHAINS, TABLES } from "../rules/ruleset.ts";
 import type { Hook, Ruleset, TableName } from "../rules/ruleset.ts";
 import { UsageError } from "./errors.ts";
-import { readText } from "./files.ts";
+import { readText, refuseSharedInput } from "./files.ts";
 import { Interrupt } from "./interrupt.ts";
 import { grouped, whole } from "./numbers.ts";
 import { Progress } from "./progress.ts";
-import { addRules, parseTexts, readRules } from "./rulesets.ts";
+import { addRules, parseTexts, readRules, rulePaths } from "./rulesets.ts";
 import type { RulesOptions } from "./rulesets.ts";
 import { drawTrace, parseTrace } from "./trace.ts";
 
@@ -82,7 +82,7 @@ interface Subject {
 
 /** The exit code: 130 after ^C. */
 async function bench(positional: string | undefined, options: BenchOptions): Promise<number> {
-  if (positional === "-" && options.trace === "-") throw new UsageError("standard input can be read only once");
+  refuseSharedInput([...rulePaths(positional, options), options.trace]);
   const texts = await readRules(positional, options);
   const [only] = texts;
   const trace = options.trace === undefined ? null : await readText(options.trace);

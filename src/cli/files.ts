@@ -21,6 +21,11 @@ export function nameOf(path: string): string {
   return path === "-" ? "(standard input)" : path;
 }
 
+/** Throws UsageError if more than one of the paths is standard input. */
+export function refuseSharedInput(paths: readonly (string | undefined)[]): void {
+  if (paths.filter((path) => path === "-").length > 1) throw new UsageError("standard input can be read only once");
+}
+
 /** The whole text, without a byte order mark. Throws UsageError if it cannot be read, is not UTF-8, or holds nothing. */
 export async function readText(path: string): Promise<string> {
   const pieces: string[] = [];

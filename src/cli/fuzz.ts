@@ -7,14 +7,14 @@ import type { Host } from "../host/host.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
 import { Contest } from "./contest.ts";
 import type { Finding } from "./contest.ts";
-import { UsageError } from "./errors.ts";
+import { refuseSharedInput } from "./files.ts";
 import { loadHost } from "./hosts.ts";
 import { Interrupt } from "./interrupt.ts";
 import { inventHost } from "./invented.ts";
 import { grouped, positive, whole } from "./numbers.ts";
 import { Places } from "./places.ts";
 import { Progress } from "./progress.ts";
-import { addRules, loadRuleset } from "./rulesets.ts";
+import { addRules, loadRuleset, rulePaths } from "./rulesets.ts";
 import type { RulesOptions } from "./rulesets.ts";
 import { answerForPeople } from "./wording.ts";
 
@@ -53,9 +53,7 @@ export function registerFuzz(program: Command): void {
 
 /** The exit code: 1 if there was a disagreement, 130 after ^C. */
 async function fuzz(rules: string | undefined, options: FuzzOptions): Promise<number> {
-  if ([rules, ...options.rules, options.against, options.host].filter((input) => input === "-").length > 1) {
-    throw new UsageError("standard input can be read only once");
-  }
+  refuseSharedInput([...rulePaths(rules, options), options.against, options.host]);
   const left = await loadRuleset(rules, options);
   const right = options.against === undefined ? null : await loadRuleset(options.against, { ...options, rules: [] });
   const host = await hostOf(left, right, options);

@@ -2,7 +2,8 @@
 
 import type { Command } from "commander";
 import { printRuleset } from "../rules/print.ts";
-import { addRules, loadRuleset } from "./rulesets.ts";
+import { refuseSharedInput } from "./files.ts";
+import { addRules, loadRuleset, rulePaths } from "./rulesets.ts";
 import type { RulesOptions } from "./rulesets.ts";
 
 export function registerPrint(program: Command): void {
@@ -10,6 +11,7 @@ export function registerPrint(program: Command): void {
   addRules(command)
     .addHelpText("after", "\nExample:\n  verdictree print rules.txt > rules.v4")
     .action(async (rules: string | undefined, options: RulesOptions) => {
+      refuseSharedInput(rulePaths(rules, options));
       process.stdout.write(printRuleset(await loadRuleset(rules, options)));
     });
 }

@@ -8,7 +8,7 @@ import { UsageError } from "./errors.ts";
 import { nameOf, readText } from "./files.ts";
 
 export interface RulesOptions {
-  readonly rules: readonly string[];
+  readonly rules?: readonly string[];
   readonly quiet?: true;
 }
 
@@ -16,11 +16,11 @@ export interface RulesOptions {
 export function addRules(command: Command): Command {
   return command
     .argument("[RULES]", "iptables-save or iptables -S output, or a terminal transcript; - is standard input")
-    .option("--rules <[TABLE=]FILE>", "rules of one or more tables; may be given several times", collect, [])
+    .option("--rules <[TABLE=]FILE>", "rules of one or more tables; may be given several times", collect)
     .option("--quiet", "no notes and no progress on stderr");
 }
 
-function collect(value: string, before: readonly string[]): readonly string[] {
+function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
 
@@ -33,17 +33,24 @@ export interface RulesText {
 
 /** The texts of RULES or of every --rules, in order. */
 export async function readRules(positional: string | undefined, options: RulesOptions): Promise<readonly RulesText[]> {
-  if (positional !== undefined && options.rules.length > 0) {
+  const { rules = [] } = options;
+  if (positional !== undefined && rules.length > 0) {
     throw new UsageError("give the rules either as RULES or with --rules, not both");
   }
-  const sources = positional === undefined ? options.rules.map(sourceOf) : [{ path: positional, table: undefined }];
+  const sources = positional === undefined ? rules.map(sourceOf) : [{ path: positional, table: undefined }];
   if (sources.length === 0) throw new UsageError("no rules are given: name a file, or - for standard input");
-  if (sources.filter(({ path }) => path === "-").length > 1)
-    throw new UsageError("standard input can be read only once");
 
   const texts: RulesText[] = [];
   for (const { path, table } of sources) texts.push({ file: nameOf(path), table, text: await readText(path) });
   return texts;
+}
+
+/** The files that RULES and --rules name. */
+export function rulePaths(
+  positional: string | undefined,
+  { rules = [] }: RulesOptions,
+): readonly (string | undefined)[] {
+  return [positional, ...rules.map((value) => sourceOf(value).path)];
 }
 
 /** Reads, parses and merges; what the parser has to say goes to stderr. */

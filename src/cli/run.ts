@@ -8,9 +8,10 @@ import { ENGINES } from "./engine.ts";
 import type { EngineName } from "./engine.ts";
 import { answerPackets } from "./answers.ts";
 import { UsageError } from "./errors.ts";
+import { refuseSharedInput } from "./files.ts";
 import { loadHost } from "./hosts.ts";
 import { whole } from "./numbers.ts";
-import { addRules, loadRuleset } from "./rulesets.ts";
+import { addRules, loadRuleset, rulePaths } from "./rulesets.ts";
 import type { RulesOptions } from "./rulesets.ts";
 import { streamSynthetic } from "./synthetic.ts";
 
@@ -77,8 +78,7 @@ async function run(rules: string | undefined, options: RunOptions): Promise<numb
   if (options.host === undefined) {
     throw new UsageError("run needs --host HOST.json: without a host a packet has no way to go");
   }
-  const inputs = [rules, ...options.rules, options.host, options.packets];
-  if (inputs.filter((input) => input === "-").length > 1) throw new UsageError("standard input can be read only once");
+  refuseSharedInput([...rulePaths(rules, options), options.host, options.packets]);
   refuseForeignOptions(options);
 
   const ruleset = await loadRuleset(rules, options);

@@ -7,6 +7,9 @@ import { loadProgram } from "./program.ts";
 
 const STATE_BYTES = 16;
 
+/** Trees up to so many bytes are walked a packet at a time, larger ones in blocks: then many misses are under way at once. */
+const CACHED_BYTES = 4 * 1024 * 1024;
+
 export interface BatchOptions {
   /** Memories that the program's guards keep. */
   readonly stateCount?: number;
@@ -63,8 +66,9 @@ export class Batch {
   /** Classifies all packets anew, in order. */
   classify(): void {
     const { exports } = this.instance;
-    if (this.#firstMatch) exports.classify(this.#at, this.#packets, this.#count, this.#answers);
-    else exports.decide(this.#at, this.#packets, this.#count, this.#answers);
+    if (!this.#firstMatch) exports.decide(this.#at, this.#packets, this.#count, this.#answers);
+    else if (this.treeBytes > CACHED_BYTES) exports.classifyBlocks(this.#at, this.#packets, this.#count, this.#answers);
+    else exports.classify(this.#at, this.#packets, this.#count, this.#answers);
   }
 
   /** For each packet what `ruleOf` turns into a rule, or NONE. Valid until the next call. */

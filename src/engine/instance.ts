@@ -10,7 +10,7 @@ interface Exports {
   release(to: number): void;
   build(program: number): number;
   classify(program: number, packets: number, count: number, answers: number): void;
-  classifyPlain(program: number, packets: number, count: number, answers: number): void;
+  classifyBlocks(program: number, packets: number, count: number, answers: number): void;
   decide(program: number, packets: number, count: number, answers: number): void;
   run(program: number, packet: number): number;
   way(firewall: number, packets: number, count: number, decisions: number, firstIndex: number, times: number): void;

@@ -8,13 +8,23 @@ export type Fail = (reason: string, key: string, offset: number) => never;
 /** A value in its place. */
 export class Field {
   readonly json: Json;
-  readonly key: string;
+  /** What it is part of; null for the whole. */
+  readonly #parent: Field | null;
+  /** Its name or `[index]` there. */
+  readonly #name: string;
   readonly #fail: Fail;
 
-  constructor(json: Json, key: string, fail: Fail) {
+  constructor(json: Json, fail: Fail, parent: Field | null = null, name = "") {
     this.json = json;
-    this.key = key;
     this.#fail = fail;
+    this.#parent = parent;
+    this.#name = name;
+  }
+
+  /** As in `routes[0].via`; empty for the whole. */
+  get key(): string {
+    const before = this.#parent?.key ?? "";
+    return before === "" || this.#name.startsWith("[") ? before + this.#name : `${before}.${this.#name}`;
   }
 
   fail(reason: string): never {
@@ -42,7 +52,7 @@ export class Field {
 
   items(): readonly Field[] {
     if (this.json.kind !== "array") return this.fail("an array is wanted");
-    return this.json.items.map((item, index) => new Field(item, `${this.key}[${index}]`, this.#fail));
+    return this.json.items.map((item, index) => new Field(item, this.#fail, this, `[${index}]`));
   }
 
   /** The members in the order written; any name is allowed. */
@@ -50,7 +60,7 @@ export class Field {
     if (this.json.kind !== "object") return this.fail("an object is wanted");
     const members = new Map<string, Field>();
     for (const [name, json] of this.json.members) {
-      members.set(name, new Field(json, this.key === "" ? name : `${this.key}.${name}`, this.#fail));
+      members.set(name, new Field(json, this.#fail, this, name));
     }
     return members;
   }

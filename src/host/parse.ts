@@ -22,7 +22,7 @@ export function parseHost(text: string, file: string): Host {
     const { line, column } = placeOf(text, offset);
     throw new HostError(reason, file, line, column, key);
   };
-  return readHost(new Field(read(text, fail), "", fail));
+  return readHost(new Field(read(text, fail), fail));
 }
 
 function read(text: string, fail: (reason: string, key: string, offset: number) => never): Json {

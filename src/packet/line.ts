@@ -59,7 +59,7 @@ export function parseArrival(
   };
   let whole: Field;
   try {
-    whole = new Field(parseJson(line), "", fail);
+    whole = new Field(parseJson(line), fail);
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
     return fail(`malformed JSON: ${error.message}`, "", error.offset);

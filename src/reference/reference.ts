@@ -1,4 +1,6 @@
 // The obvious interpreter: it walks the Ruleset as written, packet by packet, each its whole way before the next.
+//
+// Differs: the host's own answers do not pass OUTPUT and POSTROUTING, so that rules with memory there do not count them.
 
 import type { ChainDecision, Outcome, RuleRef, Trace } from "../classifier.ts";
 import type { Host } from "../host/host.ts";

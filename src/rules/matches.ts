@@ -1,7 +1,8 @@
 // The match modules: options -> Match. print.ts is the inverse.
 //
 // Follows the parse functions in extensions/ of iptables 1.8.9 and the checkentry functions of the kernel's modules.
-// Differs: empty ranges (5:3) are refused; iptables takes some of them, and they never match.
+// Differs: empty ranges (5:3) are refused, of which iptables takes some, and they never match; so is a UDP port above
+// 65535, which iptables takes modulo 65536.
 
 import { ANY_ICMP, icmpTypesByName } from "../net/icmp.ts";
 import { bucketOf } from "../net/limit.ts";

@@ -5,7 +5,7 @@
 // host's addresses, its neighbours and what lies behind its routes. Then a field may be drawn anew, so that tests fail too.
 
 import { formatAddress } from "../../src/net/address.ts";
-import type { Hook, Match, NegatableRange, Range, Rule, Ruleset, Table } from "../../src/rules/ruleset.ts";
+import type { Hook, NegatableRange, Range, Rule, Ruleset, Table } from "../../src/rules/ruleset.ts";
 import type { Place, Surroundings } from "./arbitrary-host.ts";
 import { ICMP, TCP, UDP } from "./arbitrary-rules.ts";
 import type { Draw } from "./draw.ts";
@@ -45,21 +45,33 @@ const AIMED = 0.75;
 const MISSED = 0.25;
 const OTHER_PROTOCOLS = [47, 50, 99];
 const FLAGS = ["S", "S", "S", "A", "SA", "R", "FA", "PA", "NONE", "FPU", "RA", "SF", "SE"];
+const NEW_FLAGS = new Set(["S", "A", "PA", "SE"]);
+/** Of packets that nat is to see. */
+const BEGINNINGS = ["S", "S", "S", "A"];
+const QUERIES: readonly Range[] = [
+  { lo: 8, hi: 0 },
+  { lo: 8, hi: 0 },
+  { lo: 13, hi: 0 },
+];
 const FLAG_BITS: Readonly<Record<string, number>> = { F: 1, S: 2, R: 4, P: 8, A: 16, U: 32, E: 64, C: 128 };
 
 /** All that packets may be made of. */
 interface Stock {
   readonly rules: readonly Aim[];
   readonly sources: readonly number[];
-  readonly destinations: readonly Place[];
+  readonly own: readonly number[];
+  /** By what becomes of a packet to them: delivered here, sent on, anything at all. `iface` is empty but in `through`. */
+  readonly here: readonly Place[];
+  readonly through: readonly Place[];
+  readonly anywhere: readonly Place[];
   readonly ports: readonly number[];
   readonly icmpTypes: readonly Range[];
-  readonly surroundings: Surroundings;
-  readonly own: ReadonlySet<number>;
-  /** What the routes lead to, as text. */
-  readonly elsewhere: ReadonlySet<string>;
+  readonly ifaces: readonly string[];
+  /** For sockets: SO_MARK is a signed number. */
+  readonly marks: readonly number[];
+  readonly isOwn: (address: number) => boolean;
   /** Addresses to which the host itself sends nothing here: groups and broadcasts. */
-  readonly groups: ReadonlySet<number>;
+  readonly isGroup: (address: number) => boolean;
 }
 
 /** A rule and a way to it: rules to pass, from the built-in chain on, the aimed one last. */
@@ -91,30 +103,32 @@ function noAim(draw: Draw, options: PacketOptions): Aim {
 }
 
 function takeStock(draw: Draw, ruleset: Ruleset, surroundings: Surroundings, options: PacketOptions): Stock {
-  const { own, near, far, odd } = surroundings;
+  const { ifaces, own, near, far, odd, marks } = surroundings;
   const rules = ruleset.tables.flatMap((table) => table.chains.flatMap((chain) => chain.rules));
   const edges = [...new Set(rules.flatMap(addressEdges))];
   const onWay: Place[] = [...near, ...far];
-  const leadsTo = (address: number): string => onWay.find((place) => place.address === address)?.iface ?? "";
+  const leadsTo = new Map(onWay.map(({ address, iface }) => [address, iface]));
   const ownAddresses = new Set(own.map((place) => place.address));
+  const groups = new Set(odd.filter((address) => address >>> 24 !== 127));
+  const place = (address: number): Place => ({ address, iface: leadsTo.get(address) ?? "" });
+  const here = [...ownAddresses].map((address) => ({ address, iface: "" }));
+  const foreign = edges.filter((address) => !ownAddresses.has(address));
+  const through = [...onWay, ...onWay, ...foreign.map(place)].filter(({ iface }) => iface !== "");
   return {
     rules: ruleset.tables
       .flatMap((table) => aimsOf(draw, table))
       .filter(({ hook }) => options.local || hook !== "OUTPUT"),
-    sources: [...onWay, ...onWay, ...onWay].map((place) => place.address).concat(edges, edges, odd.slice(0, 2)),
-    destinations: [
-      ...own.map(({ address }) => ({ address, iface: "" })),
-      ...onWay,
-      ...onWay,
-      ...edges.map((address) => ({ address, iface: ownAddresses.has(address) ? "" : leadsTo(address) })),
-      ...odd.map((address) => ({ address, iface: "" })),
-    ],
+    sources: [...onWay, ...onWay, ...onWay].map(({ address }) => address).concat(foreign, foreign, odd.slice(0, 2)),
+    own: [...ownAddresses],
+    here,
+    through: through.length > 0 ? through : here,
+    anywhere: [...here, ...onWay, ...edges.map(place), ...odd.map(place)],
     ports: [...new Set([...rules.flatMap(portEdges), 1024, 40000])],
     icmpTypes: [{ lo: 8, hi: 0 }, ...rules.flatMap(icmpEdges)],
-    surroundings,
-    own: ownAddresses,
-    elsewhere: new Set(onWay.filter(({ iface }) => iface !== "").map(({ address }) => formatAddress(address))),
-    groups: new Set(odd.filter((address) => address >>> 24 !== 127)),
+    ifaces,
+    marks: marks.filter((mark) => mark <= 0x7fff_ffff),
+    isOwn: (address) => ownAddresses.has(address),
+    isGroup: (address) => groups.has(address),
   };
 }
 
@@ -186,31 +200,26 @@ function drawPacket(draw: Draw, stock: Stock, aim: Aim, options: PacketOptions, 
   const local = hook === "OUTPUT" || (options.local && hook === "POSTROUTING" && draw.chance(0.3));
 
   const proto = drawProtocol(draw, asked(0), options);
+  const dst = drawDestination(draw, stock, hook, local, asked(2));
   const packet: PacketJson = {
     id,
-    in: local ? "local" : draw.pick(narrow(stock.surroundings.ifaces, asked(1), (name, rule) => enters(name, rule))),
-    dst: formatAddress(drawDestination(draw, stock, hook, local, asked(2))),
+    in: local ? "local" : choose(draw, stock.ifaces, asked(1), enters),
+    dst: formatAddress(dst),
     proto: NAMES[proto] ?? proto,
   };
   const src = drawSource(draw, stock, local, asked(3));
   if (src !== null) packet.src = formatAddress(src);
 
   if (proto === ICMP) {
-    const types = narrow(stock.icmpTypes, asked(4), ({ lo, hi }, { matches }) =>
-      matches.every((match) => match.kind !== "icmp" || meetsIcmp(match, lo, hi)),
-    );
-    const queries = aim.nat ? types.filter(({ lo }) => lo === 8 || lo === 13) : [];
-    const { lo, hi } = draw.pick(queries.length > 0 ? queries : types);
+    const types = aim.nat && draw.chance(0.8) ? QUERIES : stock.icmpTypes;
+    const { lo, hi } = choose(draw, types, asked(4), isAsked);
     packet.icmp_type = lo;
     packet.icmp_code = hi;
   } else if (proto in PORTED) {
-    packet.sport = draw.pick(
-      narrow(stock.ports, asked(4), (port, { matches }) => matches.every((m) => leaves(m, port))),
-    );
-    packet.dport = draw.pick(
-      narrow(stock.ports, asked(5), (port, { matches }) => matches.every((m) => comes(m, port))),
-    );
+    packet.sport = choose(draw, stock.ports, asked(4), leaves);
+    packet.dport = choose(draw, stock.ports, asked(5), comes);
   }
+  if (proto === TCP) packet.flags = choose(draw, aim.nat ? BEGINNINGS : FLAGS, asked(6), isFlagged);
   if (proto === GRE) packet.payload_hex = GRE_HEADER;
   if (proto in BY_PAYLOAD) {
     // packet lines have ports for TCP and UDP alone
@@ -219,11 +228,7 @@ function drawPacket(draw: Draw, stock: Stock, aim: Aim, options: PacketOptions, 
     delete packet.sport;
     delete packet.dport;
   }
-  if (proto === TCP) {
-    const begins = aim.nat ? ["S", "S", "S", "A"] : FLAGS;
-    packet.flags = draw.pick(narrow(begins, asked(6), (flags, { matches }) => matches.every((m) => flagged(m, flags))));
-  }
-  drawOddities(draw, packet, stock, local, options);
+  drawOddities(draw, packet, stock, dst, local, options);
   return packet;
 }
 
@@ -234,85 +239,92 @@ const GRE_HEADER = "0000080000000000";
 const BY_PAYLOAD: Readonly<Record<number, true>> = { 33: true, 132: true, 136: true };
 const PORTED: Readonly<Record<number, true>> = { [TCP]: true, [UDP]: true, ...BY_PAYLOAD };
 
-/** The values that every rule lets pass; a rule that would leave none, counted from the last, is not asked. */
-function narrow<T>(
+/** How many values are tried before all of them are. */
+const TRIES = 8;
+
+/**
+ * A value that every rule on the way lets pass. Where there is none, rules are left out, the aimed one last: it is worth
+ * most.
+ */
+function choose<T>(
+  draw: Draw,
   values: readonly T[],
-  rules: readonly Rule[],
+  way: readonly Rule[],
   passes: (value: T, rule: Rule) => boolean,
-): readonly T[] {
+): T {
+  for (let tried = 0; tried < TRIES; tried++) {
+    const value = draw.pick(values);
+    if (way.every((rule) => passes(value, rule))) return value;
+  }
   let left = values;
-  for (let index = rules.length - 1; index >= 0; index--) {
-    const kept = left.filter((value) => passes(value, rules[index]!));
+  for (let index = way.length - 1; index >= 0; index--) {
+    const kept = left.filter((value) => passes(value, way[index]!));
     if (kept.length > 0) left = kept;
   }
-  return left;
+  return draw.pick(left);
 }
 
+const PROTOCOLS = [TCP, TCP, TCP, UDP, UDP, ICMP];
+
 function drawProtocol(draw: Draw, way: readonly Rule[], { untracked }: PacketOptions): number {
-  const other = draw.pick(untracked ? [...OTHER_PROTOCOLS, ...Object.keys(BY_PAYLOAD).map(Number)] : OTHER_PROTOCOLS);
-  const asked = way.flatMap(({ header }) => (header.proto === null ? [] : [header.proto.proto]));
-  const values = [
-    TCP,
-    TCP,
-    TCP,
-    UDP,
-    UDP,
-    ICMP,
-    other,
-    ...asked.filter((proto) => untracked || !(proto in BY_PAYLOAD)),
-  ];
-  return draw.pick(
-    narrow(values, way, (value, { header: { proto } }) => proto === null || (proto.proto === value) !== proto.negated),
-  );
+  const others = untracked ? [...OTHER_PROTOCOLS, 33, 132, 136] : OTHER_PROTOCOLS;
+  const values = [...PROTOCOLS, draw.pick(others)];
+  for (const { header } of way) {
+    if (header.proto !== null && (untracked || !(header.proto.proto in BY_PAYLOAD))) values.push(header.proto.proto);
+  }
+  return choose(draw, values, way, (value, { header: { proto } }) => {
+    return proto === null || (proto.proto === value) !== proto.negated;
+  });
 }
 
 function drawDestination(draw: Draw, stock: Stock, hook: Hook, local: boolean, way: readonly Rule[]): number {
-  const { groups } = stock;
-  const all = local ? stock.destinations.filter(({ address }) => !groups.has(address)) : stock.destinations;
+  const { isOwn, isGroup } = stock;
   const wanted =
     hook === "INPUT"
-      ? all.filter(({ address }) => stock.own.has(address) || draw.chance(0.05))
-      : hook === "FORWARD" || hook === "POSTROUTING" || local
-        ? all.filter(({ iface }) => iface !== "" || draw.chance(local ? 0.2 : 0.02))
-        : all.filter(({ address, iface }) => iface !== "" || stock.own.has(address) || draw.chance(0.05));
-  const passing = narrow(wanted.length > 0 ? wanted : all, way, (place, { header, matches }) => {
-    if (
-      header.outIface !== null &&
-      place.iface !== "" &&
-      named(place.iface, header.outIface) === header.outIface.negated
-    ) {
-      return false;
-    }
-    if (header.dst !== null && holds(place.address, header.dst) === header.dst.negated) return false;
+      ? [0.95, stock.here]
+      : hook === "PREROUTING"
+        ? [0.9, draw.chance(0.4) ? stock.here : stock.through]
+        : [local ? 0.8 : 0.97, stock.through];
+  const [share, places] = wanted as [number, readonly Place[]];
+  const passes = ({ address, iface }: Place, { header, matches }: Rule): boolean => {
+    const { dst, outIface } = header;
+    if (outIface !== null && iface !== "" && named(iface, outIface) === outIface.negated) return false;
+    if (dst !== null && holds(address, dst) === dst.negated) return false;
     return matches.every((match) => {
-      if (match.kind === "iprange") return match.dst === null || within(place.address, match.dst);
+      if (match.kind === "iprange") return match.dst === null || within(address, match.dst);
       if (match.kind !== "addrtype" || match.dstTypes === null) return true;
-      const isLocal = stock.own.has(place.address);
-      return match.dstTypes.types.includes(isLocal ? "LOCAL" : "UNICAST") !== match.dstTypes.negated;
+      return match.dstTypes.types.includes(isOwn(address) ? "LOCAL" : "UNICAST") !== match.dstTypes.negated;
     });
-  });
-  return draw.pick(passing).address;
+  };
+  const { address } = choose(draw, draw.chance(share) ? places : stock.anywhere, way, passes);
+  return local && isGroup(address) ? draw.pick(stock.through).address : address;
 }
 
 /** null: the kernel chooses. */
 function drawSource(draw: Draw, stock: Stock, local: boolean, way: readonly Rule[]): number | null {
-  const passes = (address: number, { header, matches }: Rule): boolean =>
-    (header.src === null || holds(address, header.src) !== header.src.negated) &&
-    matches.every((match) => match.kind !== "iprange" || match.src === null || within(address, match.src));
-  if (local) return draw.chance(0.4) ? null : draw.pick(narrow([...stock.own], way, passes));
-  const foreign = stock.sources.filter((address) => !stock.own.has(address) || draw.chance(0.01));
-  return draw.pick(narrow(foreign, way, passes));
+  if (local && draw.chance(0.4)) return null;
+  return choose(draw, local || draw.chance(0.01) ? stock.own : stock.sources, way, (address, { header, matches }) => {
+    if (header.src !== null && holds(address, header.src) === header.src.negated) return false;
+    return matches.every((match) => match.kind !== "iprange" || match.src === null || within(address, match.src));
+  });
 }
 
-function drawOddities(draw: Draw, packet: PacketJson, stock: Stock, local: boolean, options: PacketOptions): void {
+function drawOddities(
+  draw: Draw,
+  packet: PacketJson,
+  stock: Stock,
+  dst: number,
+  local: boolean,
+  options: PacketOptions,
+): void {
   if (draw.chance(0.08)) packet.ttl = draw.pick([0, 1, 1, 2, 2, 255]);
   if (draw.chance(0.03)) packet.tos = draw.pick([0x10, 0xb8, 3]);
   if (draw.chance(0.01)) packet.bad_checksum = true;
-  // SO_MARK of a socket, which the kernel's oracle takes for a signed number
-  const marks = stock.surroundings.marks.filter((mark) => mark <= 0x7fff_ffff);
-  if (local && marks.length > 0 && draw.chance(0.3)) packet.mark = draw.pick(marks);
+  if (local && stock.marks.length > 0 && draw.chance(0.3)) packet.mark = draw.pick(stock.marks);
   if (options.clock && draw.chance(0.1)) packet.wait = draw.pick([0.001, 0.01, 0.5, 1, 6, 60]);
-  if (!options.untracked || !draw.chance(0.03) || !stock.elsewhere.has(packet.dst)) return;
+  // the host waits for the others of a datagram that is for itself
+  const passesOn = stock.through.some(({ address }) => address === dst);
+  if (!options.untracked || !draw.chance(0.03) || stock.isOwn(dst) || !passesOn) return;
   if (packet.payload_hex === undefined) packet.payload = "four-and-twenty.bytes..!";
   packet.frag = draw.pick(FRAGMENTS);
 }
@@ -346,28 +358,33 @@ function within(value: number, range: NegatableRange): boolean {
   return (value >= range.lo && value <= range.hi) !== range.negated;
 }
 
-function leaves(match: Match, port: number): boolean {
-  if (match.kind === "tcp" || match.kind === "udp") return match.sport === null || within(port, match.sport);
-  if (match.kind !== "multiport" || match.which === "dports") return true;
-  // one of the two is enough for `--ports`, and neither may be there for its negation
-  if (match.which === "ports" && !match.negated) return true;
-  return match.ports.some((range) => port >= range.lo && port <= range.hi) !== match.negated;
+function leaves(port: number, { matches }: Rule): boolean {
+  return matches.every((match) => {
+    if (match.kind === "tcp" || match.kind === "udp") return match.sport === null || within(port, match.sport);
+    if (match.kind !== "multiport" || match.which === "dports") return true;
+    // one of the two is enough for `--ports`, and neither may be there for its negation
+    if (match.which === "ports" && !match.negated) return true;
+    return match.ports.some((range) => port >= range.lo && port <= range.hi) !== match.negated;
+  });
 }
 
-function comes(match: Match, port: number): boolean {
-  if (match.kind === "tcp" || match.kind === "udp") return match.dport === null || within(port, match.dport);
-  if (match.kind !== "multiport" || match.which === "sports") return true;
-  return match.ports.some((range) => port >= range.lo && port <= range.hi) !== match.negated;
+function comes(port: number, { matches }: Rule): boolean {
+  return matches.every((match) => {
+    if (match.kind === "tcp" || match.kind === "udp") return match.dport === null || within(port, match.dport);
+    if (match.kind !== "multiport" || match.which === "sports") return true;
+    return match.ports.some((range) => port >= range.lo && port <= range.hi) !== match.negated;
+  });
 }
 
-function flagged(match: Match, flags: string): boolean {
-  if (match.kind === "conntrack" || match.kind === "state") {
-    // without connections before it a packet is NEW or INVALID, and its flags say which
-    const state = flags === "S" || flags === "A" || flags === "PA" || flags === "SE" ? "NEW" : "INVALID";
-    return match.states.includes(state) !== match.negated;
-  }
-  if (match.kind !== "tcp" || match.flags === null) return true;
-  return ((flagBits(flags) & match.flags.mask) === match.flags.comp) !== match.flags.negated;
+function isFlagged(flags: string, { matches }: Rule): boolean {
+  return matches.every((match) => {
+    if (match.kind === "conntrack" || match.kind === "state") {
+      // without connections before it a packet is NEW or INVALID, and its flags say which
+      return match.states.includes(NEW_FLAGS.has(flags) ? "NEW" : "INVALID") !== match.negated;
+    }
+    if (match.kind !== "tcp" || match.flags === null) return true;
+    return ((flagBits(flags) & match.flags.mask) === match.flags.comp) !== match.flags.negated;
+  });
 }
 
 /** `SA` is 0x12; `NONE` is 0. */
@@ -375,7 +392,11 @@ export function flagBits(flags: string): number {
   return flags === "NONE" ? 0 : Array.from(flags).reduce((sum, letter) => sum | FLAG_BITS[letter]!, 0);
 }
 
-function meetsIcmp(match: Match & { kind: "icmp" }, type: number, code: number): boolean {
-  const same = match.type === 255 || (match.type === type && code >= match.code.lo && code <= match.code.hi);
-  return same !== match.negated;
+/** Type as `lo`, code as `hi`. */
+function isAsked({ lo, hi }: Range, { matches }: Rule): boolean {
+  return matches.every((match) => {
+    if (match.kind !== "icmp") return true;
+    const same = match.type === 255 || (match.type === lo && hi >= match.code.lo && hi <= match.code.hi);
+    return same !== match.negated;
+  });
 }

@@ -1,4 +1,4 @@
-// Runs the command line as a user would, from its source.
+// Runs the command line as a user would: from its source, or with VERDICTREE_BUILT=1 what the last build has made of it.
 
 import { spawn } from "node:child_process";
 import type { ChildProcessWithoutNullStreams } from "node:child_process";
@@ -10,8 +10,10 @@ import { fileURLToPath } from "node:url";
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
+const MAIN = process.env["VERDICTREE_BUILT"] === "1" ? ["dist/cli/main.js"] : ["--import", "tsx", "src/cli/main.ts"];
+
 /** What stands before the arguments of verdictree. */
-export const COMMAND = [process.execPath, "--import", "tsx", "src/cli/main.ts"] as const;
+export const COMMAND: readonly string[] = [process.execPath, ...MAIN];
 
 export interface Ran {
   readonly code: number | null;
@@ -21,7 +23,7 @@ export interface Ran {
 
 export function start(...args: readonly string[]): ChildProcessWithoutNullStreams {
   const [node, ...options] = COMMAND;
-  return spawn(node, [...options, ...args], { cwd: ROOT });
+  return spawn(node!, [...options, ...args], { cwd: ROOT });
 }
 
 /** Paths among the arguments are relative to the root of the repository. */
