@@ -182,3 +182,19 @@ test("a stream is the same for the same seed and another for another", async () 
   assert.notEqual(await counters("--seed", "2"), first);
   for (const traffic of ["uniform", "flows", "zipf"]) assert.notEqual(await counters("--traffic", traffic), first);
 });
+
+test("a packet line may tell the state of its connection", async () => {
+  const packet = {
+    in: "eth0",
+    src: "203.0.113.9",
+    dst: "172.17.0.2",
+    proto: "tcp",
+    flags: "SA",
+    ct_state: "ESTABLISHED",
+  };
+  const input = `${JSON.stringify(packet)}\n${JSON.stringify({ ...packet, ct_state: "LOST" })}\n`;
+  const { code, stdout, stderr } = await verdictreeReading(input, "run", ...EXAMPLE, "--packets", "-");
+  assert.equal(stdout, "1: tcp 203.0.113.9:1024 > 172.17.0.2:0 in eth0: forwarded by docker0 (filter FORWARD:3)\n");
+  assert.equal(code, 2);
+  assert.match(stderr, /:2:\d+: ct_state: one of INVALID, NEW, RELATED, ESTABLISHED, UNTRACKED is wanted/);
+});

@@ -7,14 +7,16 @@ import { compileFirewall } from "../firewall.ts";
 import type { Answer } from "../firewall.ts";
 import type { Outcome } from "../classifier.ts";
 import type { Host } from "../host/host.ts";
+import { PacketError } from "../packet/error.ts";
+import { parseArrival } from "../packet/line.ts";
 import type { Arrival } from "../packet/packet.ts";
+import { arrivalToLine } from "../packet/print.ts";
 import type { PacketLine } from "../packet/print.ts";
 import { UnsupportedError } from "../reference/error.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
 import { sameAnswer } from "./difference.ts";
 import { referenceDecider, remembers, wasmDecider } from "./engine.ts";
 import type { Decider } from "./engine.ts";
-import { arrivalOf, lineOf } from "./lines.ts";
 import { shrinkLine } from "./shrink.ts";
 
 /** Packets answered between two looks at the clock. */
@@ -93,15 +95,15 @@ export class Contest {
 
   /** The disagreement on this packet, made as small as it can be. */
   shrink(arrival: Arrival): Finding {
-    const line = lineOf(arrival, this.#host);
+    const line = arrivalToLine(arrival, this.#host);
     const alone = this.#disagreesOn(line);
     const smallest = alone ? shrinkLine(line, (candidate) => this.#disagreesOn(candidate)) : line;
-    const shown = arrivalOf(smallest, this.#host) ?? arrival;
+    const shown = arrivalFrom(smallest, this.#host) ?? arrival;
     return { line: smallest, arrival: shown, ...this.#answersAlone(shown)!, alone };
   }
 
   #disagreesOn(line: PacketLine): boolean {
-    const arrival = arrivalOf(line, this.#host);
+    const arrival = arrivalFrom(line, this.#host);
     const answers = arrival === null ? null : this.#answersAlone(arrival);
     return answers !== null && !this.#agree(answers.left, answers.right);
   }
@@ -139,4 +141,14 @@ function behaviourOf({ verdict, where, iface, packet, reply, errno, mtu }: Outco
   if (verdict === "dropped" || verdict === "rejected") return { verdict, where, reply, errno };
   const { sport, dport, icmpId, ...header } = packet;
   return { verdict, iface, header, ...(lots ? {} : { sport, dport, icmpId }), reply, mtu };
+}
+
+/** null for a line that means no packet. */
+function arrivalFrom(line: PacketLine, host: Host): Arrival | null {
+  try {
+    return parseArrival(JSON.stringify(line), "", 1, host);
+  } catch (error) {
+    if (error instanceof PacketError) return null;
+    throw error;
+  }
 }

@@ -3,7 +3,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Host } from "../host/host.ts";
 import type { Arrival } from "../packet/packet.ts";
-import { lineOf } from "./lines.ts";
+import { arrivalToLine } from "../packet/print.ts";
 
 /** Plain data both; a field that is left out and one that is undefined say the same. */
 export function sameAnswer(one: object, other: object): boolean {
@@ -15,7 +15,7 @@ export function sameAnswer(one: object, other: object): boolean {
 /** The packet line and both answers, for people who look for the bug. */
 export function describeDifference(arrival: Arrival, host: Host, engine: object, reference: object): string {
   return [
-    `packet:    ${JSON.stringify(lineOf(arrival, host))}`,
+    `packet:    ${JSON.stringify(arrivalToLine(arrival, host))}`,
     `engine:    ${JSON.stringify(engine)}`,
     `reference: ${JSON.stringify(reference)}`,
   ].join("\n");

@@ -1,8 +1,8 @@
 // A line of PACKETS.jsonl <-> a packet and how it comes to the host.
 //
-// Keys and defaults are those of kernel_oracle.py (test/oracle/README.md), with `time` beside `wait`. The packet is
-// built as bytes and read back, so that lengths, options, fragments and quoted packets are what they are on the wire.
-// Keys that do not concern the packet's protocol are ignored, as they are there.
+// Keys and defaults are those of kernel_oracle.py (test/oracle/README.md), with `time` beside `wait`, and `ct_state`. The
+// packet is built as bytes and read back, so that lengths, options, fragments and quoted packets are what they are on
+// the wire. Keys that do not concern the packet's protocol are ignored, as they are there.
 
 import { parseAddress } from "../net/address.ts";
 import { Field } from "../host/field.ts";
@@ -32,7 +32,7 @@ const PACKET_KEYS = [
   ...["tcp_options_hex", "ip_options_hex", "frag", "bad_checksum", "hex"],
 ] as const;
 const ARRIVAL_KEYS = [
-  ...["id", "in", "src_mac", "dst_mac", "mark", "uid", "gid", "oif", "wait", "time", "comment"],
+  ...["id", "in", "src_mac", "dst_mac", "mark", "uid", "gid", "oif", "wait", "time", "ct_state", "comment"],
   ...PACKET_KEYS,
 ] as const;
 const LOCAL_KEYS = ["mark", "uid", "gid", "oif"] as const;
@@ -82,7 +82,12 @@ function readArrival(whole: Field, host: Host, before: Before): Arrival {
 
   const bytes = readPacket(whole, members, (before.packets % U16) + 1, name === "local");
   const packet = decode(bytes);
-  const common = { id: readId(members.get("id"), before), packet, time: readTime(members, before) };
+  const common = {
+    id: readId(members.get("id"), before),
+    packet,
+    time: readTime(members, before),
+    ...readCtState(members.get("ct_state")),
+  };
   if (iface === undefined) {
     for (const key of FRAME_KEYS) members.get(key)?.fail("only packets that come by an interface have one");
     return {
@@ -124,6 +129,16 @@ function readTime(members: Members, before: Before): number {
   members.get("wait")?.fail("it stands beside time, which says the same");
   const value = seconds(time);
   return value < before.time ? time.fail(`before the packet in front of it, at ${before.time}`) : value;
+}
+
+const TOLD_STATES = ["INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED"] as const;
+
+/** The state of the connection told, as synthetic packets have it. */
+function readCtState(field: Field | undefined): Pick<Arrival, "ctState"> {
+  if (field === undefined) return {};
+  const text = field.string();
+  const ctState = TOLD_STATES.find((state) => state === text);
+  return ctState === undefined ? field.fail(`one of ${TOLD_STATES.join(", ")} is wanted`) : { ctState };
 }
 
 function seconds(field: Field): number {

@@ -33,27 +33,35 @@ function gives(line: PacketLine, arrival: Arrival, host: Host): boolean {
   try {
     const again = parseArrival(JSON.stringify(line), "", 1, host);
     const { ipId, payload } = arrival.packet;
+    // synthetic packets have neither payload nor source MAC
     const known = payload === null ? { payload } : {};
-    return textOf({ ...again, packet: { ...again.packet, ...known, ipId } }) === textOf(arrival);
+    const srcMac = arrival.srcMac === null ? null : again.srcMac;
+    return textOf({ ...again, srcMac, packet: { ...again.packet, ...known, ipId } }) === textOf(arrival);
   } catch {
     return false;
   }
 }
 
+/** The same for the same arrival, in whatever order its keys stand. */
 function textOf(arrival: Arrival): string {
-  return JSON.stringify(arrival, (_, value: unknown) => (value instanceof Uint8Array ? toHex(value) : value));
+  return JSON.stringify(arrival, (_, value: unknown) => {
+    if (value instanceof Uint8Array) return toHex(value);
+    if (typeof value !== "object" || value === null) return value;
+    return Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)));
+  });
 }
 
 function placeKeys(arrival: Arrival): PacketLine {
   const { id, inIface, time } = arrival;
+  const told = arrival.ctState === undefined ? {} : { ct_state: arrival.ctState };
   if (inIface === null) {
     const { mark, uid, gid, boundIface } = arrival;
-    return { id, in: "local", mark, uid, gid, ...(boundIface === null ? {} : { oif: boundIface }), time };
+    return { id, in: "local", mark, uid, gid, ...(boundIface === null ? {} : { oif: boundIface }), time, ...told };
   }
   const frames = { broadcast: "ff:ff:ff:ff:ff:ff", multicast: "01:00:5e:00:00:01", otherhost: "02:ff:00:00:00:02" };
   const dstMac = arrival.frame === "host" ? {} : { dst_mac: frames[arrival.frame] };
   const srcMac = arrival.srcMac === null || inIface === "lo" ? {} : { src_mac: macText(arrival.srcMac) };
-  return { id, in: inIface, ...srcMac, ...dstMac, time };
+  return { id, in: inIface, ...srcMac, ...dstMac, time, ...told };
 }
 
 function macText(mac: number): string {

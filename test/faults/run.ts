@@ -43,7 +43,7 @@ failures += report("no fault", 0, (folder) => {
 for (const patch of patches) {
   const text = readFileSync(join(HERE, patch), "utf8");
   failures += report(basename(patch, ".patch"), 1, (folder) => {
-    const applied = run(folder, "git", ["apply", "--whitespace=nowarn", join(HERE, patch)]);
+    const applied = run(folder, "git", ["apply", "-C1", "--whitespace=nowarn", join(HERE, patch)]);
     if (!applied.ok) return { ok: false, output: `the patch does not apply: ${applied.output}` };
     if (/^\+\+\+ b\/(assembly\/|src\/layout\.ts)/m.test(text)) {
       const built = build(folder);
@@ -84,13 +84,18 @@ function build(folder: string): Result {
   return compiled.ok ? run(folder, process.execPath, ["assembly/embed.mjs"]) : compiled;
 }
 
-/** `FILE: NAME` of the first test that fails; null if none does. */
+/** How many failing tests are named. */
+const SHOWN = 3;
+
+/** `FILE: NAMES` of the first file with tests that fail; null if none does. */
 function firstFailure(folder: string): string | null {
   for (const file of TESTS) {
     const ran = run(folder, "node_modules/.bin/tsx", ["--test", "--test-reporter=tap", file]);
     if (ran.ok) continue;
     const failed = [...ran.output.matchAll(/^ *not ok \d+ - (.*)$/gm)].map(([, name]) => name!.trim());
-    return `${basename(file)}: ${failed[0] ?? ran.output.trim().split("\n").at(-1) ?? "it ended"}`;
+    const more = failed.length > SHOWN ? ` and ${failed.length - SHOWN} more` : "";
+    const shown = failed.length > 0 ? failed.slice(0, SHOWN).join("; ") + more : "it did not end well";
+    return `${basename(file)}: ${shown}`;
   }
   return null;
 }

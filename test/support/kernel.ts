@@ -1,21 +1,12 @@
-// Rules, host and packets -> what the Linux kernel makes of them, where its oracle is at hand.
-//
-// The oracle feeds packets to the real netfilter code in a network namespace of its own. It needs root and lies outside
-// of this repository; tests that ask it must do without where `kernelIsHere` is false.
+// What the Linux kernel says, beside what a classifier says.
 
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { FinalPacket, Outcome, RuleRef } from "../../src/classifier.ts";
 import { formatAddress, parseAddress } from "../../src/net/address.ts";
 import type { Hook, TableName } from "../../src/rules/ruleset.ts";
 import type { HostJson } from "./arbitrary-host.ts";
 import type { PacketJson } from "./arbitrary-packets.ts";
 import type { Answer } from "./classifiers.ts";
-
-const ORACLE = fileURLToPath(new URL("../../../shared/oracle/kernel_oracle.py", import.meta.url));
+import { askOracle } from "./oracle.ts";
 
 /** One line of the oracle's output, as far as it is compared. */
 interface KernelLine {
@@ -49,39 +40,14 @@ interface KernelRef {
   readonly spec?: string;
 }
 
-let here: boolean | undefined;
-
-/** The oracle is there and allowed to work. */
-export function kernelIsHere(): boolean {
-  here ??=
-    existsSync(ORACLE) && process.getuid?.() === 0 && typeof askKernel(EMPTY, { interfaces: [] }, []) !== "string";
-  return here;
-}
-
-const EMPTY = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n";
-
-/** Answers in the order of the packets, every packet the first of its flow; a sentence where the oracle refuses. */
-export function askKernel(
-  rules: string,
-  host: Partial<HostJson>,
-  packets: readonly PacketJson[],
-): KernelLine[] | string {
-  const folder = mkdtempSync(join(tmpdir(), "kernel-"));
-  try {
-    const paths = ["rules.v4", "host.json", "packets.jsonl"].map((name) => join(folder, name));
-    writeFileSync(paths[0]!, rules);
-    writeFileSync(paths[1]!, JSON.stringify(host));
-    writeFileSync(paths[2]!, packets.map((packet) => JSON.stringify(packet) + "\n").join(""));
-    const ran = spawnSync("python3", [ORACLE, ...paths, "--stateless", "--trace"], {
-      encoding: "utf8",
-      maxBuffer: 1 << 28,
-    });
-    if (ran.status !== 0) return `the oracle says: ${ran.stderr}${ran.error?.message ?? ""}`;
-    const lines = ran.stdout.split("\n").filter((line) => line !== "");
-    return lines.map((line) => JSON.parse(line) as KernelLine);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+/** In the order of the packets, each the first of its flow. Throws where the oracle refuses. */
+export function askKernel(rules: string, host: HostJson, packets: readonly PacketJson[]): readonly KernelLine[] {
+  const verdicts = askOracle(
+    rules,
+    { ...host },
+    packets.map((packet) => ({ ...packet })),
+  );
+  return verdicts as unknown as readonly KernelLine[];
 }
 
 /**
