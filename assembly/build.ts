@@ -131,7 +131,7 @@ export function build(program: usize): bool {
   leafTableMask = 1023;
   while (leafTableMask < count) leafTableMask = leafTableMask * 2 + 1;
   const tableBytes: usize = (<usize>leafTableMask + 1) << 3;
-  if (!reserve((<usize>count << 2) * 24 + (1 << 20) + tableBytes + clauseCount + 64)) return false;
+  if (!reserve(((<usize>count) << 2) * 24 + (1 << 20) + tableBytes + clauseCount + 64)) return false;
   leafTable = scratchTop;
   targets = leafTable + tableBytes;
   scratchTop = (targets + clauseCount + 8) & ~7;
@@ -459,7 +459,7 @@ function chooseCut(list: usize, count: u32, budget: f64): bool {
         const m = <f64>sampled;
         const both = m - <f64>only0 - <f64>only1;
         const p0 = (<f64>only0 + both * 0.5) / m;
-        const share = p0 * (<f64>only0 + both) / m + (1 - p0) * (<f64>only1 + both) / m;
+        const share = (p0 * (<f64>only0 + both)) / m + ((1 - p0) * (<f64>only1 + both)) / m;
         score = 1 - share;
       }
       store<f64>(BIT_SCORE + ((slot * 32 + bit) << 3), score);
@@ -522,9 +522,15 @@ function chooseCut(list: usize, count: u32, budget: f64): bool {
     let b = WINDOWS + (load<u32>(TOP + k * 12, 8) << 4);
     if (a == b) b = NO_WINDOW;
     const cost = cutCost(
-      list, count, step,
-      load<u32>(a), load<u32>(a, 4), load<u32>(a, 8),
-      load<u32>(b), load<u32>(b, 4), load<u32>(b, 8),
+      list,
+      count,
+      step,
+      load<u32>(a),
+      load<u32>(a, 4),
+      load<u32>(a, 8),
+      load<u32>(b),
+      load<u32>(b, 4),
+      load<u32>(b, 8),
     );
     if (cost < bestCost && cutBytes < budget) {
       bestCost = cost;
@@ -561,9 +567,15 @@ let cutBytes: f64 = 0;
 
 /** Expected cost of a look-up below the node if it is cut so, estimated on every `step`-th box. */
 function cutCost(
-  list: usize, count: u32, step: u32,
-  slotA: u32, shiftA: u32, bitsA: u32,
-  slotB: u32, shiftB: u32, bitsB: u32,
+  list: usize,
+  count: u32,
+  step: u32,
+  slotA: u32,
+  shiftA: u32,
+  bitsA: u32,
+  slotB: u32,
+  shiftB: u32,
+  bitsB: u32,
 ): f64 {
   const sizeA = (<u32>1) << bitsA;
   const sizeB = (<u32>1) << bitsB;
@@ -624,7 +636,7 @@ function cutCost(
   if (expected > 8) {
     // levels still needed, if each reduces as well as this one, but by 4 bits at the most
     const reduction = min<f64>(16, max<f64>(1.01, <f64>count / expected));
-    cost += NativeMath.log(expected / 8) / NativeMath.log(reduction) * 1.2 + leafCost(8);
+    cost += (NativeMath.log(expected / 8) / NativeMath.log(reduction)) * 1.2 + leafCost(8);
   } else {
     cost += leafCost(expected);
   }
@@ -634,8 +646,12 @@ function cutCost(
 /** Writes an inner node and all below it; false where scratch space does not suffice. */
 function cutNode(node: usize, list: usize, count: u32, depth: u32, budget: f64): bool {
   // chooseCut's answer, kept here: the recursion below chooses again
-  const slotA = slot1, shiftA = shift1, bitsA = bits1;
-  const slotB = slot2, shiftB = shift2, bitsB = bits2;
+  const slotA = slot1,
+    shiftA = shift1,
+    bitsA = bits1;
+  const slotB = slot2,
+    shiftB = shift2,
+    bitsB = bits2;
   const sizeA = (<u32>1) << bitsA;
   const sizeB = (<u32>1) << bitsB;
   const children = sizeA * sizeB;
@@ -685,7 +701,8 @@ function cutNode(node: usize, list: usize, count: u32, depth: u32, budget: f64):
         store<u32>(at, load<u32>(at) + load<u32>(at - 4));
       }
       // room for all lists, and for one copy of the longest
-      if (lists + (<usize>load<u32>(starts + (children << 2)) << 2) + (<usize>count << 2) > scratchEnd) return false;
+      if (lists + ((<usize>load<u32>(starts + (children << 2))) << 2) + ((<usize>count) << 2) > scratchEnd)
+        return false;
     }
   }
   const nodes = allocate(children << 3);
@@ -696,8 +713,12 @@ function cutNode(node: usize, list: usize, count: u32, depth: u32, budget: f64):
   nodeCount += children;
   store<u32>(
     node,
-    bitsA | (shiftA << 4) | (load<u32>(SLOT_FIELD + (slotA << 2)) << 9) |
-      (bitsB << 13) | (shiftB << 17) | (load<u32>(SLOT_FIELD + (slotB << 2)) << 22),
+    bitsA |
+      (shiftA << 4) |
+      (load<u32>(SLOT_FIELD + (slotA << 2)) << 9) |
+      (bitsB << 13) |
+      (shiftB << 17) |
+      (load<u32>(SLOT_FIELD + (slotB << 2)) << 22),
   );
   store<u32>(node, <u32>nodes, 4);
 
@@ -712,7 +733,7 @@ function cutNode(node: usize, list: usize, count: u32, depth: u32, budget: f64):
   for (let child: u32 = 0; child < children && !failed; child++) {
     const from = child == 0 ? 0 : load<u32>(starts + ((child - 1) << 2));
     const own = load<u32>(starts + (child << 2)) - from;
-    const at = lists + (<usize>from << 2);
+    const at = lists + ((<usize>from) << 2);
     const place = nodes + (child << 3);
     setWindow(slotA, maskA, valueA, shiftA, bitsA, child & (sizeA - 1));
     if (bitsB != 0) setWindow(slotB, maskB, valueB, shiftB, bitsB, child >> bitsA);
@@ -724,7 +745,7 @@ function cutNode(node: usize, list: usize, count: u32, depth: u32, budget: f64):
     // the list is pruned in place: a copy, so that the next child can be compared with what it was
     const copy = working;
     memory.copy(copy, at, own << 2);
-    scratchTop = copy + (<usize>own << 2);
+    scratchTop = copy + ((<usize>own) << 2);
     buildNode(place, copy, own, depth + 1, share * <f64>own);
     scratchTop = working;
     previous = at;

@@ -27,7 +27,7 @@ export function classifyBlocks(program: usize, packets: usize, count: u32, answe
   for (let first: u32 = 0; first < count; first += BLOCK) {
     const n = min<u32>(BLOCK, count - first);
     const records = packets + <usize>first * PACKET_BYTES;
-    const out = answers + (<usize>first << 2);
+    const out = answers + ((<usize>first) << 2);
     for (let i: u32 = 0; i < n; i++) store<u32>(out + (i << 2), NONE);
     for (let part: u32 = 0; part < parts; part++) {
       classifyBlock(tree + TREE_PARTS + <usize>part * PART_BYTES, records, n, out);
@@ -56,7 +56,8 @@ function classifyBlock(part: usize, records: usize, n: u32, out: usize): void {
       const cut = load<u32>(node);
       const inner = u32(<i32>cut >= 0);
       const packet = records + <usize>number * PACKET_BYTES;
-      const window1 = (load<u32>(packet + (((cut >> 9) & 15) << 2)) >> ((cut >> 4) & 31)) & (((<u32>1) << (cut & 15)) - 1);
+      const window1 =
+        (load<u32>(packet + (((cut >> 9) & 15) << 2)) >> ((cut >> 4) & 31)) & (((<u32>1) << (cut & 15)) - 1);
       const window2 =
         (load<u32>(packet + (((cut >> 22) & 15) << 2)) >> ((cut >> 17) & 31)) & (((<u32>1) << ((cut >> 13) & 15)) - 1);
       const child = load<u32>(node, 4) + ((window1 | (window2 << (cut & 15))) << 3);
@@ -134,7 +135,7 @@ export function classify(program: usize, packets: usize, count: u32, answers: us
       const at = tree + TREE_PARTS + <usize>part * PART_BYTES;
       if (load<u32>(at, PART_FIRST) < best) best = firstIn(leafOf(at, packet), packet, best);
     }
-    store<u32>(answers + (<usize>i << 2), best);
+    store<u32>(answers + ((<usize>i) << 2), best);
   }
 }
 
@@ -144,7 +145,7 @@ export function decide(program: usize, packets: usize, count: u32, answers: usiz
     copyRecord(COPY, packets + <usize>i * PACKET_BYTES);
     startPacket(i, 0);
     const clause = run(program, COPY);
-    store<u32>(answers + (<usize>i << 2), clause == 0 ? NONE : load<u32>(clause, CLAUSE_RULE));
+    store<u32>(answers + ((<usize>i) << 2), clause == 0 ? NONE : load<u32>(clause, CLAUSE_RULE));
   }
 }
 

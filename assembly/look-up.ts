@@ -59,7 +59,7 @@ export function beginPacket(index: u32, time: f64): void {
 }
 
 export function count(rule: u32, length: u32): void {
-  const at = counters + (<usize>rule << 4);
+  const at = counters + ((<usize>rule) << 4);
   store<u64>(at, load<u64>(at) + 1);
   store<u64>(at, load<u64>(at, 8) + <u64>length, 8);
   if (tracing && traceTop < traceEnd) {
@@ -72,7 +72,8 @@ export function count(rule: u32, length: u32): void {
 export function leafOf(node: usize, packet: usize): usize {
   let cut = load<u32>(node);
   while (<i32>cut >= 0) {
-    const window1 = (load<u32>(packet + (((cut >> 9) & 15) << 2)) >> ((cut >> 4) & 31)) & (((<u32>1) << (cut & 15)) - 1);
+    const window1 =
+      (load<u32>(packet + (((cut >> 9) & 15) << 2)) >> ((cut >> 4) & 31)) & (((<u32>1) << (cut & 15)) - 1);
     const bits2 = (cut >> 13) & 15;
     const window2 = (load<u32>(packet + (((cut >> 22) & 15) << 2)) >> ((cut >> 17) & 31)) & (((<u32>1) << bits2) - 1);
     node = load<u32>(node, 4) + ((window1 | (window2 << (cut & 15))) << 3);
@@ -206,7 +207,7 @@ function runTree(program: usize, packet: usize): usize {
   let block = <usize>load<u32>(node, 4) + LEAF_HEADER;
   let from = nextFrom;
   // the last box holds for every packet, so the leaf's end is never passed
-  for (;; block += bytes) {
+  for (; ; block += bytes) {
     if (load<u32>(block, 12) < from) continue;
     let bits = blockMask(block, fields, packet);
     while (bits != 0) {
@@ -225,7 +226,7 @@ function runTree(program: usize, packet: usize): usize {
 function runParts(program: usize, packet: usize): usize {
   const tree = treeOf(program);
   const clauses = clausesOf(program);
-  const parts = <usize>load<u32>(tree) << 2;
+  const parts = (<usize>load<u32>(tree)) << 2;
   let from = nextFrom;
   for (let part: usize = 0; part < parts; part += 4) {
     const node = leafOf(tree + TREE_PARTS + (part >> 2) * PART_BYTES, packet);

@@ -12,9 +12,9 @@ export function setPageLimit(pages: u32): void {
 /** Address of `bytes` fresh bytes, aligned to 64 (a cache line), not zeroed; 0 where the limit is reached. */
 export function allocate(bytes: usize): usize {
   const at = top;
-  const end: u64 = (((<u64>at + <u64>bytes) + 63) & ~63);
+  const end: u64 = (<u64>at + <u64>bytes + 63) & ~63;
   const pages = <u64>memory.size();
-  if (end > (pages << 16)) {
+  if (end > pages << 16) {
     const wanted = (end - (pages << 16) + 0xffff) >> 16;
     // grow by an eighth at least, so that many small requests do not grow many times
     const extra = max<u64>(wanted, pages >> 3);

@@ -42,7 +42,7 @@ export function windowValues(lo: u32, hi: u32, mask: u32, value: u32, shift: u32
   let count: u32 = 0;
   if ((span & (span + 1)) == 0 && (lo & span) == 0) {
     // a prefix: its bits are fixed above the span and free below
-    if ((span >> shift) >= inside) return ALL_VALUES;
+    if (span >> shift >= inside) return ALL_VALUES;
     const first = (lo >> shift) & inside;
     const last = (hi >> shift) & inside;
     for (let w = first; w <= last; w++, count++) store<u32>(out + (count << 2), w);

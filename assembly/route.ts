@@ -83,7 +83,9 @@ export function lookUp(firewall: usize, dst: u32, src: u32, inIface: u32, bound:
   store<u32>(FLOW, inIface, FIELD_IN_IFACE * 4);
   store<u32>(FLOW, bound, FIELD_OUT_IFACE * 4);
   store<u32>(FLOW, mark, FIELD_MARK * 4);
-  const program = <usize>(bound == 0 ? load<u32>(firewall, FIREWALL_ROUTES) : load<u32>(firewall, FIREWALL_ROUTES_BOUND));
+  const program = <usize>(
+    (bound == 0 ? load<u32>(firewall, FIREWALL_ROUTES) : load<u32>(firewall, FIREWALL_ROUTES_BOUND))
+  );
   const clause = run(program, FLOW);
   return <usize>load<u32>(firewall, FIREWALL_ROUTE_RECORDS) + load<u32>(clause, CLAUSE_ARG) * ROUTE_BYTES;
 }
@@ -98,7 +100,7 @@ export function selectAddress(firewall: usize, outIface: u32, nextHop: u32): u32
 /** One of the host's own addresses. Four at a time: a host has few, and a search would guess wrong at each step. */
 export function isOwn(firewall: usize, address: u32): bool {
   const own = <usize>load<u32>(firewall, FIREWALL_OWN);
-  const end = own + (<usize>load<u32>(firewall, FIREWALL_OWN_COUNT) << 2);
+  const end = own + ((<usize>load<u32>(firewall, FIREWALL_OWN_COUNT)) << 2);
   const wanted = i32x4.splat(address);
   for (let at = own; at < end; at += 16) {
     if (v128.any_true(i32x4.eq(v128.load(at), wanted))) return true;

@@ -24,7 +24,8 @@ export function tally(tallyAt: usize, decisions: usize, count: u32): void {
     const at = tallyAt + ((<usize>load<u8>(decision, DECISION_VERDICT) * 8 + load<u8>(decision, DECISION_WHERE)) << 3);
     store<u64>(at, load<u64>(at) + 1);
     const dnat = load<u32>(decision, DECISION_DNAT_RULE);
-    if (dnat != NONE) translated(tallyAt, dnat, load<u32>(decision, DECISION_DST), load<u32>(decision, DECISION_DPORT), 0);
+    if (dnat != NONE)
+      translated(tallyAt, dnat, load<u32>(decision, DECISION_DST), load<u32>(decision, DECISION_DPORT), 0);
     const snat = load<u32>(decision, DECISION_SNAT_RULE);
     if (snat != NONE) translated(tallyAt, snat, load<u32>(decision, DECISION_SRC), 0, 1);
   }
@@ -50,7 +51,12 @@ function translated(tallyAt: usize, rule: u32, address: u32, port: u32, source: 
       store<u64>(entry, 1, 16);
       return;
     }
-    if (owner == rule + 1 && load<u32>(entry, 4) == address && load<u32>(entry, 8) == port && load<u32>(entry, 12) == source) {
+    if (
+      owner == rule + 1 &&
+      load<u32>(entry, 4) == address &&
+      load<u32>(entry, 8) == port &&
+      load<u32>(entry, 12) == source
+    ) {
       store<u64>(entry, load<u64>(entry, 16) + 1, 16);
       return;
     }

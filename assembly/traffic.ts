@@ -79,7 +79,7 @@ function draw(): u32 {
 }
 
 function start(seed: u32, number: u64): void {
-  let z = (number ^ (<u64>seed << 32)) + 0x9e3779b97f4a7c15;
+  let z = (number ^ ((<u64>seed) << 32)) + 0x9e3779b97f4a7c15;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
   z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
   state = z ^ (z >> 31);
@@ -117,7 +117,7 @@ export function generate(trafficAt: usize, packets: usize, count: u32, first: u3
         fresh = age == 0;
       } else {
         // log-uniform: P(k) is about 1 / (k ln FLOWS)
-        flow = <u32>(NativeMath.exp((<f64>draw() / 4294967296.0) * NativeMath.log(<f64>FLOWS))) - 1;
+        flow = <u32>NativeMath.exp((<f64>draw() / 4294967296.0) * NativeMath.log(<f64>FLOWS)) - 1;
         fresh = below(FLOW_LENGTH) == 0;
       }
       const back = !fresh && (draw() & 1) != 0;
@@ -134,11 +134,11 @@ export function generate(trafficAt: usize, packets: usize, count: u32, first: u3
 }
 
 function put(packet: usize, field: i32, value: u32): void {
-  store<u32>(packet + (<usize>field << 2), value);
+  store<u32>(packet + ((<usize>field) << 2), value);
 }
 
 function get(packet: usize, field: i32): u32 {
-  return load<u32>(packet + (<usize>field << 2));
+  return load<u32>(packet + ((<usize>field) << 2));
 }
 
 /** Turns a flow's first packet into a later one, perhaps of the other direction. */
@@ -211,8 +211,8 @@ function wayFor(iface: u32): usize {
 
 /** An interface of the box's range that has a way; 0: there is none, or the box asks for none. */
 function wayIn(aim: usize, field: i32): usize {
-  const lo = load<u32>(aim + (<usize>field << 3));
-  const hi = load<u32>(aim + (<usize>field << 3), 4);
+  const lo = load<u32>(aim + ((<usize>field) << 3));
+  const hi = load<u32>(aim + ((<usize>field) << 3), 4);
   if (lo == 0 && hi == 0xffffffff) return 0;
   const ways = load<u32>(traffic, TRAFFIC_WAY_COUNT);
   // a few tries find one where most qualify; else the range's lower end
@@ -226,8 +226,8 @@ function wayIn(aim: usize, field: i32): usize {
 
 /** A value for a field that the box bounds. */
 function inBox(aim: usize, field: i32, max: u32): u32 {
-  const lo = load<u32>(aim + (<usize>field << 3));
-  const hi = min(load<u32>(aim + (<usize>field << 3), 4), max);
+  const lo = load<u32>(aim + ((<usize>field) << 3));
+  const hi = min(load<u32>(aim + ((<usize>field) << 3), 4), max);
   if (edges) {
     const dice = draw();
     if (dice % 3 == 0) {
@@ -242,7 +242,7 @@ function inBox(aim: usize, field: i32, max: u32): u32 {
 }
 
 function bounded(aim: usize, field: i32, max: u32): bool {
-  return load<u32>(aim + (<usize>field << 3)) != 0 || load<u32>(aim + (<usize>field << 3), 4) < max;
+  return load<u32>(aim + ((<usize>field) << 3)) != 0 || load<u32>(aim + ((<usize>field) << 3), 4) < max;
 }
 
 function common(packet: usize): void {
@@ -254,10 +254,10 @@ function common(packet: usize): void {
   put(packet, FIELD_FACTS, (dice & 0x300) == 0 ? 0 : FACT_DF);
   put(packet, FIELD_ICMP, 0);
   put(packet, FIELD_TCP_FLAGS, 0);
-  // half are first packets; of the others nearly all belong to a connection
+  // a third are first packets; of the others nearly all belong to a connection
   const share = dice >> 24;
   let ctState: u32 = CT_NEW;
-  if (share >= 128) ctState = CT_ESTABLISHED;
+  if (share >= 84) ctState = CT_ESTABLISHED;
   if (share >= 236) ctState = CT_RELATED;
   if (share >= 248) ctState = CT_INVALID;
   put(packet, FIELD_CT_STATE, ctState << 2);
@@ -272,8 +272,16 @@ function aimed(packet: usize): void {
   const hook = load<u32>(aim, AIM_HOOK);
   if (ways == 0) {
     const ifaces = load<u32>(traffic, TRAFFIC_IFACE_COUNT);
-    put(packet, FIELD_IN_IFACE, bounded(aim, FIELD_IN_IFACE, ifaces) ? inBox(aim, FIELD_IN_IFACE, ifaces) : below(ifaces + 1));
-    put(packet, FIELD_OUT_IFACE, bounded(aim, FIELD_OUT_IFACE, ifaces) ? inBox(aim, FIELD_OUT_IFACE, ifaces) : below(ifaces + 1));
+    put(
+      packet,
+      FIELD_IN_IFACE,
+      bounded(aim, FIELD_IN_IFACE, ifaces) ? inBox(aim, FIELD_IN_IFACE, ifaces) : below(ifaces + 1),
+    );
+    put(
+      packet,
+      FIELD_OUT_IFACE,
+      bounded(aim, FIELD_OUT_IFACE, ifaces) ? inBox(aim, FIELD_OUT_IFACE, ifaces) : below(ifaces + 1),
+    );
     put(packet, FIELD_SRC, inBox(aim, FIELD_SRC, 0xffffffff));
     put(packet, FIELD_DST, inBox(aim, FIELD_DST, 0xffffffff));
   } else {
@@ -300,7 +308,9 @@ function aimed(packet: usize): void {
       }
     }
   }
-  if (load<u32>(aim, AIM_NAT) != 0) put(packet, FIELD_CT_STATE, CT_NEW << 2);
+  // nat sees first packets alone; too many of them, and most packets would end at the policies of nat
+  const share = draw() % 10;
+  if (load<u32>(aim, AIM_NAT) != 0) put(packet, FIELD_CT_STATE, (share < 7 ? CT_NEW : CT_ESTABLISHED) << 2);
   else if (bounded(aim, FIELD_CT_STATE, 19)) put(packet, FIELD_CT_STATE, inBox(aim, FIELD_CT_STATE, 19) & ~3);
   protocol(packet, aim);
 }
@@ -315,7 +325,8 @@ function protocol(packet: usize, aim: usize): void {
   put(packet, FIELD_PROTO, proto);
   put(packet, FIELD_TRANSPORT, min(255, get(packet, FIELD_LENGTH) - 20));
   if (proto == ICMP) {
-    const type = aim != 0 && bounded(aim, FIELD_ICMP, 0xffff) ? inBox(aim, FIELD_ICMP, 0xffff) : (dice & 0x10000 ? 8 : 0) << 8;
+    const type =
+      aim != 0 && bounded(aim, FIELD_ICMP, 0xffff) ? inBox(aim, FIELD_ICMP, 0xffff) : (dice & 0x10000 ? 8 : 0) << 8;
     put(packet, FIELD_ICMP, type);
     put(packet, FIELD_SPORT, dice >> 20);
     put(packet, FIELD_DPORT, 0);
@@ -326,8 +337,20 @@ function protocol(packet: usize, aim: usize): void {
     put(packet, FIELD_DPORT, 0);
     return;
   }
-  put(packet, FIELD_SPORT, aim != 0 && bounded(aim, FIELD_SPORT, 0xffff) ? inBox(aim, FIELD_SPORT, 0xffff) : 1024 + below(64512));
-  put(packet, FIELD_DPORT, aim != 0 && bounded(aim, FIELD_DPORT, 0xffff) ? inBox(aim, FIELD_DPORT, 0xffff) : dice & 0x20000 ? below(1024) : below(65536));
+  put(
+    packet,
+    FIELD_SPORT,
+    aim != 0 && bounded(aim, FIELD_SPORT, 0xffff) ? inBox(aim, FIELD_SPORT, 0xffff) : 1024 + below(64512),
+  );
+  put(
+    packet,
+    FIELD_DPORT,
+    aim != 0 && bounded(aim, FIELD_DPORT, 0xffff)
+      ? inBox(aim, FIELD_DPORT, 0xffff)
+      : dice & 0x20000
+        ? below(1024)
+        : below(65536),
+  );
   if (proto != TCP) return;
   const ctState = get(packet, FIELD_CT_STATE) >> 2;
   // one in sixteen has flags at random

@@ -54,12 +54,15 @@ import {
   FACT_BAD_CHECKSUM,
   FACT_BOUND,
   FACT_DF,
+  FACT_FIXED_DESTINATION,
+  FACT_FIXED_SOURCE,
   FACT_FRAME_SHIFT,
   FACT_LOCAL,
   FACT_MALFORMED,
   FACT_MORE_FRAGMENTS,
   FACT_ODD,
   FACT_SOURCE_ROUTED,
+  FACT_SUMMED,
   FIELD_CT_STATE,
   FIELD_DPORT,
   FIELD_DST,
@@ -190,11 +193,11 @@ let boundIface: u32 = 0;
 let redirect: u32 = NONE;
 
 function get(field: i32): u32 {
-  return load<u32>(CURRENT + (<usize>field << 2));
+  return load<u32>(CURRENT + ((<usize>field) << 2));
 }
 
 function set(field: i32, value: u32): void {
-  store<u32>(CURRENT + (<usize>field << 2), value);
+  store<u32>(CURRENT + ((<usize>field) << 2), value);
 }
 
 /** Sends `count` packet records their whole way; one decision record each. `times`: f64 seconds for each, 0: always 0. */
@@ -210,7 +213,7 @@ export function way(
   for (let i: u32 = 0; i < count; i++) {
     copyRecord(CURRENT, packets + <usize>i * PACKET_BYTES);
     out = decisions + <usize>i * DECISION_BYTES;
-    beginPacket(firstIndex + i, times == 0 ? 0 : load<f64>(times + (<usize>i << 3)));
+    beginPacket(firstIndex + i, times == 0 ? 0 : load<f64>(times + ((<usize>i) << 3)));
     startNat();
     path = hooks = 0;
     routed = wayLocal = wayGroup = destinationDone = sourceDone = fresh = false;
@@ -377,12 +380,25 @@ function nat(hook: i32, source: bool): bool {
   const sport = get(FIELD_SPORT);
   const dst = get(FIELD_DST);
   const dport = get(FIELD_DPORT);
-  translate(CURRENT, dataOf(program) + load<u32>(clause, CLAUSE_ARG), source, address, load<u32>(clause, CLAUSE_ARG2), rule);
+  translate(
+    CURRENT,
+    dataOf(program) + load<u32>(clause, CLAUSE_ARG),
+    source,
+    address,
+    load<u32>(clause, CLAUSE_ARG2),
+    rule,
+  );
   const changed =
     src != get(FIELD_SRC) || sport != get(FIELD_SPORT) || dst != get(FIELD_DST) || dport != get(FIELD_DPORT);
-  if (changed) set(FIELD_CT_STATE, get(FIELD_CT_STATE) | (source ? CT_SNAT_BIT : CT_DNAT_BIT));
   if (source) store<u32>(out, rule, DECISION_SNAT_RULE);
   else store<u32>(out, rule, DECISION_DNAT_RULE);
+  if (!changed) return true;
+  if ((get(FIELD_FACTS) & (source ? FACT_FIXED_SOURCE : FACT_FIXED_DESTINATION)) != 0) {
+    set(FIELD_SRC, src);
+    set(FIELD_DST, dst);
+    return refuse(hook, rule, NONE);
+  }
+  set(FIELD_CT_STATE, get(FIELD_CT_STATE) | (source ? CT_SNAT_BIT : CT_DNAT_BIT));
   return true;
 }
 
@@ -542,7 +558,11 @@ function send(): void {
     fail(WHERE_ROUTING, ERRNO_EMSGSIZE);
     return;
   }
-  if (get(FIELD_SRC) == 0) set(FIELD_SRC, pathSrc);
+  if (get(FIELD_SRC) == 0 && pathSrc != 0) {
+    set(FIELD_SRC, pathSrc);
+    // the kernel does not sum up again
+    if ((get(FIELD_FACTS) & FACT_SUMMED) != 0) set(FIELD_FACTS, get(FIELD_FACTS) | FACT_BAD_CHECKSUM);
+  }
   if (!takePath()) return;
   set(FIELD_OUT_IFACE, wayIface);
   if (!open(HOOK_OUTPUT)) return;

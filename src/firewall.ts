@@ -28,6 +28,7 @@ import {
   TALLY_NAT_OTHERS,
   TRAFFIC_KIND,
   TRAFFIC_SEED,
+  VERDICT_UNMODELLED,
 } from "./layout.ts";
 import type { Arrival } from "./packet/packet.ts";
 import { UnsupportedError } from "./reference/error.ts";
@@ -78,6 +79,8 @@ export interface Tally {
     readonly where: Outcome["where"];
     readonly packets: number;
   }[];
+  /** Packets that the host model does not answer (SCTP connections, ...). */
+  readonly unmodelled: number;
   /** Which nat rule translated to what: destinations with their port, sources without. */
   readonly nat: readonly {
     readonly rule: RuleRef;
@@ -91,7 +94,7 @@ export interface Tally {
 }
 
 /** Packets in one call of the engine. */
-const BATCH = 4096;
+const BATCH = 1024;
 /** Packets between two steps of a stream. */
 const STEP = 1 << 17;
 /** Rule numbers of one batch's traces. */
@@ -222,7 +225,8 @@ export class Firewall {
         wayMs += performance.now() - made;
         generateMs += made - began;
         for (let i = every === 0 ? count : (every - (first % every)) % every; i < count; i += every) {
-          samples.push(this.#sample(i, this.#nextIndex + i));
+          const sample = this.#sample(i, this.#nextIndex + i);
+          if (sample !== null) samples.push(sample);
         }
         this.#nextIndex += count;
         first += count;
@@ -234,7 +238,7 @@ export class Firewall {
   tally(): Tally {
     const verdicts: { verdict: Outcome["verdict"]; where: Outcome["where"]; packets: number }[] = [];
     const nat: Tally["nat"][number][] = [];
-    if (this.#tally === 0) return { verdicts, nat, natOthers: 0 };
+    if (this.#tally === 0) return { verdicts, unmodelled: 0, nat, natOthers: 0 };
     const view = this.#instance.view();
     VERDICTS.forEach((verdict, v) => {
       PLACES.forEach((place, p) => {
@@ -255,10 +259,15 @@ export class Firewall {
         packets: Number(view.getBigUint64(at + 16, true)),
       });
     }
-    return { verdicts, nat, natOthers: view.getUint32(this.#tally + TALLY_NAT_OTHERS, true) };
+    let unanswered = 0;
+    for (let i = 0; i < 8; i++)
+      unanswered += Number(view.getBigUint64(this.#tally + (VERDICT_UNMODELLED * 8 + i) * 8, true));
+    return { verdicts, unmodelled: unanswered, nat, natOthers: view.getUint32(this.#tally + TALLY_NAT_OTHERS, true) };
   }
 
-  #sample(i: number, id: number): { arrival: Arrival; outcome: Outcome } {
+  /** null: the packet is not modelled. */
+  #sample(i: number, id: number): { arrival: Arrival; outcome: Outcome } | null {
+    if (unmodelled(this.#instance.view(), this.#decisions + i * DECISION_BYTES) !== null) return null;
     const words = this.#instance.words(this.#packets + i * PACKET_BYTES, FIELD_COUNT);
     const arrival = readArrival(words, id, this.interfaces);
     const at = this.#decisions + i * DECISION_BYTES;

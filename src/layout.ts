@@ -71,6 +71,11 @@ export const FACT_CHOOSE_SOURCE = 256;
 export const FACT_SOURCE_ROUTED = 512;
 /** Local, of a socket bound to the interface in the word outIface. */
 export const FACT_BOUND = 1024;
+/** GRE in which the kernel cannot write another destination, another source: it drops what NAT would change. */
+export const FACT_FIXED_DESTINATION = 2048;
+export const FACT_FIXED_SOURCE = 4096;
+/** The checksum covers the addresses: wrong once the kernel has chosen a source. */
+export const FACT_SUMMED = 8192;
 
 export const CT_INVALID = 0;
 export const CT_NEW = 1;

@@ -140,7 +140,10 @@ class Lowering {
     for (const stage of stages.slice(0, -1)) {
       const inside = newLabel();
       boxes = intersectBoxes(boxes, stage.boxes);
-      if (boxes.length === 0) { this.#builder.place(next); return; }
+      if (boxes.length === 0) {
+        this.#builder.place(next);
+        return;
+      }
       this.#builder.add(boxes, ACTION_SKIP, { rule: number, tests: stage.tests, to: inside });
       this.#builder.add(region, ACTION_SKIP, { to: next });
       this.#builder.place(inside);
@@ -162,27 +165,47 @@ class Lowering {
       return;
     }
     switch (target.kind) {
-      case "ACCEPT":
-        { this.#builder.add(boxes, ACTION_ACCEPT, options); return; }
-      case "DROP":
-        { this.#builder.add(boxes, ACTION_DROP, options); return; }
-      case "REJECT":
-        { this.#builder.add(boxes, ACTION_REJECT, { ...options, arg: REJECT_CODES[target.with] }); return; }
-      case "RETURN":
-        { this.#builder.add(boxes, ACTION_SKIP, { ...options, to: end }); return; }
-      case "MARK":
-        { this.#builder.add(boxes, ACTION_MARK, { ...options, arg: target.value, arg2: target.mask }); return; }
-      case "DNAT":
-        { this.#builder.add(boxes, ACTION_DNAT, { ...options, ...nat(target.range) }); return; }
-      case "SNAT":
-        { this.#builder.add(boxes, ACTION_SNAT, { ...options, ...nat(target.range) }); return; }
-      case "MASQUERADE":
-        { this.#builder.add(boxes, ACTION_MASQUERADE, { ...options, ...nat(target.range) }); return; }
-      case "REDIRECT":
-        { this.#builder.add(boxes, ACTION_REDIRECT, { ...options, ...nat(target.range) }); return; }
+      case "ACCEPT": {
+        this.#builder.add(boxes, ACTION_ACCEPT, options);
+        return;
+      }
+      case "DROP": {
+        this.#builder.add(boxes, ACTION_DROP, options);
+        return;
+      }
+      case "REJECT": {
+        this.#builder.add(boxes, ACTION_REJECT, { ...options, arg: REJECT_CODES[target.with] });
+        return;
+      }
+      case "RETURN": {
+        this.#builder.add(boxes, ACTION_SKIP, { ...options, to: end });
+        return;
+      }
+      case "MARK": {
+        this.#builder.add(boxes, ACTION_MARK, { ...options, arg: target.value, arg2: target.mask });
+        return;
+      }
+      case "DNAT": {
+        this.#builder.add(boxes, ACTION_DNAT, { ...options, ...nat(target.range) });
+        return;
+      }
+      case "SNAT": {
+        this.#builder.add(boxes, ACTION_SNAT, { ...options, ...nat(target.range) });
+        return;
+      }
+      case "MASQUERADE": {
+        this.#builder.add(boxes, ACTION_MASQUERADE, { ...options, ...nat(target.range) });
+        return;
+      }
+      case "REDIRECT": {
+        this.#builder.add(boxes, ACTION_REDIRECT, { ...options, ...nat(target.range) });
+        return;
+      }
       case "jump":
-      case "goto":
-        { this.#call(target, options, stage, region, end); return; }
+      case "goto": {
+        this.#call(target, options, stage, region, end);
+        return;
+      }
     }
   }
 
@@ -201,7 +224,8 @@ class Lowering {
 
     if (sub !== undefined && target.kind === "jump") {
       this.#builder.add(stage.boxes, ACTION_CALL, { ...options, arg: sub });
-      this.#builder.place(after); return;
+      this.#builder.place(after);
+      return;
     }
     let body = stage.boxes;
     if (foldable) {

@@ -4,18 +4,8 @@
 // do; boxes of a clause may overlap, the clause acts once all the same. Clauses are taken in order: an action goes on,
 // skips forward, or ends the look-up. The last clause ends it for every packet.
 
-import type {
-  TEST_MASKED,
-  TEST_SET} from "../layout.ts";
-import {
-  CLAUSE_COUNTS,
-  FIELD_COUNT,
-  NONE,
-  TEST_INTACT,
-  TEST_LIMIT,
-  TEST_NTH,
-  TEST_RANDOM
-} from "../layout.ts";
+import type { TEST_MASKED, TEST_SET } from "../layout.ts";
+import { CLAUSE_COUNTS, FIELD_COUNT, NONE, TEST_INTACT, TEST_LIMIT, TEST_NTH, TEST_RANDOM } from "../layout.ts";
 import { MAX_U32 } from "./intervals.ts";
 import type { Intervals } from "./intervals.ts";
 

@@ -163,10 +163,11 @@ function selectorOf(rule: PolicyRule, interfaces: InterfaceTable): { boxes: read
   iface(FIELD_IN_IFACE, rule.iif);
   iface(FIELD_OUT_IFACE, rule.oif);
   if (rule.fwmark !== null) {
-    const { value, mask } = rule.fwmark;
+    const { mask } = rule.fwmark;
+    // bits outside of the mask say nothing
+    const value = (rule.fwmark.value & mask) >>> 0;
     if (mask === 0xffffffff) boxes = intersectBoxes(boxes, [boxOf(FIELD_MARK, value, value)]);
     else if (mask !== 0) tests.push({ kind: TEST_MASKED, field: FIELD_MARK, mask, value, negated: false });
-    else if (value !== 0) boxes = [];
   }
   return { boxes, tests };
 }

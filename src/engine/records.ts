@@ -4,6 +4,7 @@ import type { CtState, Outcome, RuleRef } from "../classifier.ts";
 import type { InterfaceTable } from "../compile/interfaces.ts";
 import type { RuleTable } from "../compile/ruletable.ts";
 import * as layout from "../layout.ts";
+import { isSummedWithAddresses } from "../packet/decode.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
 import type { Hook } from "../rules/ruleset.ts";
 
@@ -68,7 +69,16 @@ export function writeArrival(words: Uint32Array, arrival: Arrival, interfaces: I
     (arrival.inIface === null ? layout.FACT_LOCAL : 0) |
     (arrival.chooseSource ? layout.FACT_CHOOSE_SOURCE : 0) |
     (packet.sourceRouted ? layout.FACT_SOURCE_ROUTED : 0) |
-    (arrival.boundIface === null ? 0 : layout.FACT_BOUND);
+    (arrival.boundIface === null ? 0 : layout.FACT_BOUND) |
+    greFacts(packet) |
+    (isSummedWithAddresses(packet) ? layout.FACT_SUMMED : 0);
+}
+
+/** gre_manip_pkt() in net/netfilter/nf_nat_proto.c. */
+function greFacts({ proto, payload }: Packet): number {
+  if (proto !== GRE || payload === null) return 0;
+  if (payload.length < 8) return layout.FACT_FIXED_DESTINATION | layout.FACT_FIXED_SOURCE;
+  return (payload[1]! & 7) > 1 ? layout.FACT_FIXED_DESTINATION : 0;
 }
 
 function transportOf(packet: Packet): number {

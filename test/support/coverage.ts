@@ -3,7 +3,7 @@
 // Random tests are worth what they reach. Counted here, by the traces of the judge, is how much of the rules was hit,
 // what decided, and how often the hard things happened: see the numbers that property-worlds.test.ts asks for.
 
-import type { RuleRef, Trace } from "../../src/classifier.ts";
+import type { RuleRef } from "../../src/classifier.ts";
 import type { Match, Rule, Ruleset, TableName, Target } from "../../src/rules/ruleset.ts";
 import type { Answer } from "./classifiers.ts";
 
@@ -46,26 +46,25 @@ export class Coverage {
 
 /** What is hard for a compiler. */
 export type Happening =
-  /** Behind a jump a RETURN in the called chain, and a rule of the caller after it. */
+  /** RETURN in a user chain, and a rule of a caller behind it. */
   | "returned"
-  /** Behind a goto a rule or policy of another chain than the one it led to. */
+  /** RETURN in a built-in chain. */
+  | "returned from built-in"
+  /** A goto, and next a rule or policy of another chain than the one it led to. */
   | "went"
   /** Four chains deep. */
   | "deep"
-  /** A mark match held behind a MARK of the same table. */
+  /** A rule met twice: its chain is called from two places. */
+  | "called twice"
+  /** A mark match held behind a MARK of the same table; where the rule calls, it is a volatile call. */
   | "volatile"
-  /** A jump or goto with a volatile mark match was taken. */
   | "volatile call"
   /** A limit or statistic held. */
   | "guard"
-  /** A jump or goto with a limit or statistic was taken. */
   | "guarded call"
-  /** RETURN in a built-in chain. */
-  | "returned from built-in"
-  /** A rule of a chain was met twice in one table: called from two places. */
-  | "called twice"
-  /** A chain of the same name, table and rule is reached by other hooks too. */
+  /** A negated destination port held. */
   | "negated port"
+  /** A `--ports` held. */
   | "both ports";
 
 interface Step {
@@ -140,9 +139,4 @@ class RuleIndex {
   ruleOf({ table, chain, number }: RuleRef): Rule | null {
     return number === "policy" ? null : this.#chains.get(`${table} ${chain}`)![number - 1]!;
   }
-}
-
-/** The last rule or policy of a trace in each chain it left, for reading failures. */
-export function lastOf(trace: Trace): RuleRef | null {
-  return trace.at(-1) ?? null;
 }
