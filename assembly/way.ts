@@ -30,8 +30,6 @@ import {
   DECISION_CHOSEN,
   DECISION_CT_STATE,
   DECISION_DNAT_RULE,
-  DECISION_DPORT,
-  DECISION_DST,
   DECISION_ERRNO,
   DECISION_FLAGS,
   DECISION_IFACE,
@@ -41,7 +39,6 @@ import {
   DECISION_REPLY,
   DECISION_RULE,
   DECISION_SNAT_RULE,
-  DECISION_SPORT,
   DECISION_SRC,
   DECISION_TOS,
   DECISION_TRACE_END,
@@ -170,6 +167,8 @@ const UDPLITE: u32 = 136;
 
 /** The packet on its way. */
 const CURRENT = memory.data(64, 16);
+/** A decision record that says nothing yet. */
+const BLANK = memory.data(64, 16);
 
 let firewall: usize = 0;
 let out: usize = 0;
@@ -210,6 +209,11 @@ export function way(
   times: usize,
 ): void {
   firewall = firewallAt;
+  store<u32>(BLANK, NONE, DECISION_RULE);
+  store<u32>(BLANK, NONE, DECISION_CT_STATE);
+  store<u32>(BLANK, NONE, DECISION_REPLY);
+  store<u32>(BLANK, NONE, DECISION_DNAT_RULE);
+  store<u32>(BLANK, NONE, DECISION_SNAT_RULE);
   for (let i: u32 = 0; i < count; i++) {
     copyRecord(CURRENT, packets + <usize>i * PACKET_BYTES);
     out = decisions + <usize>i * DECISION_BYTES;
@@ -219,20 +223,11 @@ export function way(
     routed = wayLocal = wayGroup = destinationDone = sourceDone = fresh = false;
     redirect = NONE;
     boundIface = (get(FIELD_FACTS) & FACT_BOUND) != 0 ? get(FIELD_OUT_IFACE) : 0;
-    store<u32>(out, 0);
-    store<u32>(out, NONE, DECISION_RULE);
-    store<u32>(out, 0, DECISION_IFACE);
-    store<u32>(out, 0, DECISION_TTL);
-    store<u32>(out, NONE, DECISION_CT_STATE);
-    store<u32>(out, NONE, DECISION_REPLY);
-    store<u32>(out, NONE, DECISION_DNAT_RULE);
-    store<u32>(out, NONE, DECISION_SNAT_RULE);
+    copyRecord(out, BLANK);
     if ((get(FIELD_FACTS) & FACT_LOCAL) != 0) send();
     else arrive();
-    store<u32>(out, get(FIELD_SRC), DECISION_SRC);
-    store<u32>(out, get(FIELD_DST), DECISION_DST);
-    store<u32>(out, get(FIELD_SPORT), DECISION_SPORT);
-    store<u32>(out, get(FIELD_DPORT), DECISION_DPORT);
+    // src, dst, sport and dport stand in both records in this order
+    v128.store(out, v128.load(CURRENT), DECISION_SRC);
     store<u32>(out, get(FIELD_MARK), DECISION_MARK);
     store<u8>(out, <u8>get(FIELD_TTL), DECISION_TTL);
     store<u8>(out, <u8>get(FIELD_TOS), DECISION_TOS);

@@ -33,7 +33,7 @@ export function reportForPeople(summary: Summary): string {
   const counted = (part: number): string => `  ${grouped(part).padStart(15)} ${share(part)}`;
   const lines = [
     `${grouped(packets)} packets (${summary.traffic}, seed ${summary.seed}): ${grouped(rateOf(summary))} packets/s`,
-    `  ${seconds(summary.wayMs)} on their way through the host, ${seconds(summary.generateMs)} to make them; one thread, every rule counted`,
+    `  over the whole way, on one thread, every rule counted: ${seconds(summary.wayMs)}; ${seconds(summary.generateMs)} more to make them`,
   ];
   const section = (title: string, body: readonly string[]): void => {
     lines.push("", title, ...(body.length === 0 ? ["  none"] : body));
@@ -45,6 +45,7 @@ export function reportForPeople(summary: Summary): string {
       ({ verdict, where, packets }) => `${counted(packets)}  ${verdict}${where === null ? "" : ` in ${where}`}`,
     ),
   );
+  if (tally.unmodelled > 0) lines.push(`${counted(tally.unmodelled)}  not modelled`);
   section(
     "Translations",
     natRules(summary).flatMap(({ ref, packets, translations }) => [
@@ -92,6 +93,7 @@ export function reportLine(summary: Summary): object {
       ...(where === null ? {} : { where }),
       packets,
     })),
+    not_modelled: tally.unmodelled,
     nat: natRules(summary).map(({ ref, packets, translations }) => ({ ...place(ref), packets, translations })),
     hottest: hottest(counters).map(({ ref, packets, bytes }) => ({ ...place(ref), packets, bytes })),
     policies: policies(counters).map(({ ref, packets, bytes }) => ({ ...place(ref), packets, bytes })),

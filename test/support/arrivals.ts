@@ -71,7 +71,7 @@ const SYN = 2;
 const ACK = 16;
 
 /** One packet in so many is read exactly all the same: its bytes may matter. */
-const EXACTLY = 8;
+const EXACTLY = 16;
 
 /** null: not one of the commonest. */
 function quickly(packet: PacketJson, host: Host, before: { packets: number; time: number }): Arrival | null {
