@@ -19,6 +19,8 @@ const WORLDS = "150";
 const COPIED = ["src", "assembly", "test", "package.json", "tsconfig.json", "tsconfig.build.json", "asconfig.json"];
 /** A fault may make a test run for ever: that is caught too. */
 const TIMEOUT_MS = 180_000;
+/** How many failing tests are named. */
+const SHOWN = 3;
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = resolve(HERE, "../..");
@@ -85,9 +87,6 @@ function build(folder: string): Result {
   const compiled = run(folder, "node_modules/.bin/asc", ["assembly/index.ts", "--target", "release"]);
   return compiled.ok ? run(folder, process.execPath, ["assembly/embed.mjs"]) : compiled;
 }
-
-/** How many failing tests are named. */
-const SHOWN = 3;
 
 /** `FILE: NAMES` of the first file with tests that fail; null if none does. */
 function firstFailure(folder: string): string | null {
