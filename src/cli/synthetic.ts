@@ -20,6 +20,8 @@ import { reportForPeople, reportLine } from "./report.ts";
 
 /** One packet in so many is answered by the reference too. */
 const CHECKED_OF = 100;
+/** ... or fewer, where the reference would have to look at more rules than these in all: it walks every one. */
+const MOST_RULES_WALKED = 20_000_000;
 
 export interface SyntheticOptions {
   readonly packets: number;
@@ -60,7 +62,7 @@ export async function streamSynthetic(ruleset: Ruleset, host: Host, options: Syn
   const done = { packets: 0, generateMs: 0, wayMs: 0 };
   let interrupted = false;
   try {
-    for (const step of firewall.stream({ packets, seed, traffic, sampleEvery: CHECKED_OF })) {
+    for (const step of firewall.stream({ packets, seed, traffic, sampleEvery: checkedOf(packets, ruleset) })) {
       done.packets += step.packets;
       done.generateMs += step.generateMs;
       done.wayMs += step.wayMs;
@@ -86,6 +88,12 @@ export async function streamSynthetic(ruleset: Ruleset, host: Host, options: Syn
   if (check.first !== null) process.stderr.write(`${check.first}\nengine and reference differ\n`);
   if (check.disagreements > 0) return 1;
   return interrupted ? 130 : 0;
+}
+
+/** One packet in so many is checked. */
+function checkedOf(packets: number, ruleset: Ruleset): number {
+  const rules = ruleset.tables.flatMap((table) => table.chains).reduce((sum, chain) => sum + chain.rules.length, 0);
+  return Math.max(CHECKED_OF, Math.ceil((packets * rules) / MOST_RULES_WALKED));
 }
 
 /** Packets a second over the whole way; the time it takes to make them is told beside it. */
