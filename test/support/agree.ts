@@ -58,7 +58,8 @@ export function agreesWithReference(checked: Classifier): Question {
 
 /** Whether the reference says what the kernel says. */
 export const referenceIsRight: Question = (drawn) => {
-  const { world, right } = answerable(drawn);
+  // the kernel sees every byte
+  const { world, right } = answerable(drawn, true);
   const kernel = askKernel(printRuleset(world.ruleset), world.host, world.packets);
   const answersArrive = !mayDropAnswers(world.ruleset);
   for (const [index, answer] of right.entries()) {
@@ -86,11 +87,14 @@ function mayDropAnswers({ tables }: Ruleset): boolean {
 }
 
 /** The reference's answers, and the world without the packets whose answers are not modelled. */
-export function answerable(drawn: World): { readonly world: World; readonly right: readonly Answer[] } {
+export function answerable(
+  drawn: World,
+  exactly = false,
+): { readonly world: World; readonly right: readonly Answer[] } {
   let world = drawn;
   for (;;) {
     try {
-      const { host, arrivals } = readWorld(world.host, world.packets);
+      const { host, arrivals } = readWorld(world.host, world.packets, exactly);
       return { world, right: REFERENCE.classify(world.ruleset, host, arrivals) };
     } catch (error) {
       if (!(error instanceof UnsupportedError) || error.id === null) throw error;
@@ -101,7 +105,7 @@ export function answerable(drawn: World): { readonly world: World; readonly righ
 
 function answersOf(world: World): readonly Answer[] {
   try {
-    return answerable(world).right;
+    return answerable(world, true).right;
   } catch {
     return [];
   }

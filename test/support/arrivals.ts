@@ -13,21 +13,23 @@ import type { PacketJson } from "./arbitrary-packets.ts";
 import { flagBits } from "./arbitrary-packets.ts";
 
 const hosts = new WeakMap<HostJson, Host>();
-const arrivals = new WeakMap<readonly PacketJson[], { readonly host: Host; readonly arrivals: readonly Arrival[] }>();
+const arrivals = new WeakMap<readonly PacketJson[], ReadWorld & { readonly exactly: boolean }>();
 
-/** A host, and packets as they come to it; read once, however often they are asked for. */
-export function readWorld(
-  hostJson: HostJson,
-  packets: readonly PacketJson[],
-): { readonly host: Host; readonly arrivals: readonly Arrival[] } {
+export interface ReadWorld {
+  readonly host: Host;
+  readonly arrivals: readonly Arrival[];
+}
+
+/** A host, and packets as they come to it; read once, however often they are asked for. `exactly` as below. */
+export function readWorld(hostJson: HostJson, packets: readonly PacketJson[], exactly = false): ReadWorld {
   let host = hosts.get(hostJson);
   if (host === undefined) {
     host = parseHost(JSON.stringify(hostJson), "host.json");
     hosts.set(hostJson, host);
   }
   let read = arrivals.get(packets);
-  if (read?.host !== host) {
-    read = { host, arrivals: readArrivals(packets, host) };
+  if (read?.host !== host || read.exactly !== exactly) {
+    read = { host, arrivals: readArrivals(packets, host, exactly), exactly };
     arrivals.set(packets, read);
   }
   return read;
