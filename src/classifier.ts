@@ -1,7 +1,12 @@
 // What is said of a packet: the same words from the reference and from the engine, so that they can be compared whole.
 
+import { formatAddress } from "./net/address.ts";
+import { PROTO_ICMP } from "./net/protocol.ts";
 import { describe, fragmentsOf } from "./packet/describe.ts";
-import type { Arrival } from "./packet/packet.ts";
+import type { Arrival, Packet } from "./packet/packet.ts";
+import { protocolName } from "./packet/protocol.ts";
+import { rewrite } from "./packet/rewrite.ts";
+import type { Header } from "./packet/rewrite.ts";
 import type { CtStateName, Hook, TableName } from "./rules/ruleset.ts";
 
 /** A rule by its place: `number` counts from 1 as in `iptables -L --line-numbers`; "policy" is the chain's policy. */
@@ -23,27 +28,45 @@ export interface ChainDecision {
   readonly mark: number;
 }
 
-/** The header of a packet as it leaves, is delivered, or was when it ended. */
-export interface FinalPacket {
-  readonly src: number;
-  readonly dst: number;
-  readonly sport: number;
-  readonly dport: number;
-  /** Of ICMP queries and their answers; 0 for everything else. NAT translates it where it would translate ports. */
-  readonly icmpId: number;
-  readonly ttl: number;
-  readonly tos: number;
+/**
+ * The header of a packet as it leaves, is delivered, or was when it ended. `inner` stands there only where the packet
+ * quotes another and NAT has rewritten that.
+ */
+export interface FinalPacket extends Header {
   readonly mark: number;
 }
 
-/** The answer about the whole way of a packet through the host. */
-export interface Outcome {
-  readonly verdict: "forwarded" | "sent" | "delivered" | "dropped" | "rejected";
+/** Where a packet's way led. */
+export interface Journey {
+  /** `held`: a fragment that waits for the others of its datagram. */
+  readonly verdict: "forwarded" | "sent" | "delivered" | "dropped" | "rejected" | "held";
   /**
-   * Where a dropped or rejected packet ended; null for the others. `before-netfilter`: a frame for another host, or a
+   * Where a packet that went no further was; null for the others. `before-netfilter`: a frame for another host, or a
    * malformed header. `transmit`: behind POSTROUTING.
    */
   readonly where: Hook | "routing" | "before-netfilter" | "transmit" | null;
+  /** Where it left (forwarded, sent) or came in (delivered: `lo` for the host to itself); null otherwise. */
+  readonly iface: string | null;
+  /** Hooks entered, in order. */
+  readonly path: readonly Hook[];
+  /** Present only where the packet left in several fragments: bytes of payload in each. */
+  readonly fragments?: readonly number[];
+  /** Present only where a packet that left was delivered too (a broadcast of the host): by which interface. */
+  readonly delivered?: string;
+}
+
+/**
+ * The answer about the whole way of a packet through the host.
+ *
+ * Whoever interprets rules supplies nothing but these facts; how they are shown is said here once, in toAnswer(). Of the
+ * arrival's packet that is: its header words at the end (FinalPacket), where it led (Journey), the errno. Of an answer
+ * that the host made: `makeAnswer()` of src/packet/made.ts makes it from the packet that was refused, as `rewrite()` of
+ * src/packet/rewrite.ts gives it with the header words of that moment; `rewrite()` again gives what it became. A decision
+ * record therefore needs, for each answer: kind, type, code and info; whom it answers (the arrival's packet, or an
+ * earlier answer); that one's header words at the moment; its own header words at the end, and those of what it quotes
+ * (un-NATed); its Journey and mark.
+ */
+export interface Outcome extends Journey {
   /**
    * The rule or policy that decided. Of a packet that ended in a hook: what dropped or rejected it, in whatever table
    * (also a rule one of whose matches dropped the packet); null where no rule did (NAT without a free port, no route
@@ -51,15 +74,15 @@ export interface Outcome {
    * passed; null without a filter table. Null for all others.
    */
   readonly rule: RuleRef | null;
-  /** Where it left (forwarded, sent) or came in (delivered: `lo` for the host to itself); null otherwise. */
-  readonly iface: string | null;
   readonly packet: FinalPacket;
-  /** Hooks entered, in order. */
-  readonly path: readonly Hook[];
+  /** Present only where the arrival completed a datagram that came in fragments: the whole, as it came. */
+  readonly datagram?: Packet;
   /** null: the packet did not reach connection tracking; undefined: connections are not tracked. */
   readonly ctState: CtState | null | undefined;
-  /** What the host answered: `tcp-reset` or `icmp TYPE/CODE`; null: nothing. */
+  /** What the host answered first: `tcp-reset` or `icmp TYPE/CODE`; null: nothing. */
   readonly reply: string | null;
+  /** The packets that the host made meanwhile, in the order in which they entered OUTPUT. */
+  readonly generated: readonly Generated[];
   /** The rules whose NAT targets were reached for destination and source, even if they changed nothing; null: none. */
   readonly dnatRule: RuleRef | null;
   readonly snatRule: RuleRef | null;
@@ -67,8 +90,36 @@ export interface Outcome {
   readonly chosen: boolean;
   /** Present only where the host's own sending failed: ENETUNREACH, EPERM, ... */
   readonly errno?: string;
-  /** Present only where the packet left in several fragments: the MTU that they fit. */
-  readonly mtu?: number;
+}
+
+/** A packet that the host made. */
+export interface Generated extends Journey {
+  /** As it left or was delivered; of one that was dropped, as it came into the hook where it ended. */
+  readonly packet: Packet;
+  readonly mark: number;
+}
+
+/** One direction of a connection: the packets that belong to it. */
+export interface Tuple {
+  readonly src: number;
+  readonly dst: number;
+  readonly proto: number;
+  /** Of ICMP the id; 0 where the protocol has neither. GRE: 0 or the key of PPTP. */
+  readonly sport: number;
+  /** Of ICMP type << 8 | code. */
+  readonly dport: number;
+}
+
+/** An entry of the connection table that was made, changed or ended. */
+export interface ConnectionEvent {
+  readonly event: "new" | "update" | "destroy";
+  readonly orig: Tuple;
+  readonly reply: Tuple;
+  readonly status: readonly ("SEEN_REPLY" | "ASSURED" | "SRC_NAT" | "DST_NAT")[];
+  /** null for all but TCP. */
+  readonly tcpState: string | null;
+  readonly mark: number;
+  readonly zone: number;
 }
 
 /** Rules that matched and policies that were reached, in order. */
@@ -81,46 +132,86 @@ export interface RuleCounter {
   readonly bytes: number;
 }
 
-/** A trace, and how to print what it names: of a rule all behind `-A CHAIN `, of a policy its verdict. */
+/** Traces, and how to print what they name: of a rule all behind `-A CHAIN `, of a policy its verdict. */
 export interface PrintedTrace {
   readonly trace: Trace;
+  /** Of all packets that the host made. */
+  readonly generated: Trace;
   printed(ref: RuleRef): string;
 }
 
+/** What is shown of an answer only if it is asked for. */
+export interface Shown {
+  readonly traces?: PrintedTrace;
+  readonly connections?: readonly ConnectionEvent[];
+}
+
 /** The answer as a JSON object in the shape and key order of the verdict lines of kernel_oracle.py. */
-export function toAnswer(
-  arrival: Arrival,
-  outcome: Outcome,
-  tracing?: PrintedTrace,
-): Readonly<Record<string, unknown>> {
-  const { verdict, path, errno, reply, ctState } = outcome;
+export function toAnswer(arrival: Arrival, outcome: Outcome, shown: Shown = {}): Readonly<Record<string, unknown>> {
+  const { verdict, errno, reply, ctState, generated } = outcome;
+  const { traces, connections } = shown;
+  const { mark, ...header } = outcome.packet;
+  const packet = rewrite(outcome.datagram ?? arrival.packet, header);
+  const steps = (trace: Trace): object[] => trace.map((ref) => stepOf(ref, traces!.printed(ref)));
   return {
     id: arrival.id,
     verdict,
-    ...endOf(arrival, outcome),
-    path,
+    ...showJourney(outcome, packet, mark),
     ...(errno === undefined ? {} : { errno }),
+    ...(generated.length === 0 ? {} : { generated: generated.map(showGenerated) }),
     ...(reply === null ? {} : { reply }),
     ...(ctState === undefined ? {} : { ct_state: ctState }),
     ...(outcome.chosen ? { chosen: true } : {}),
-    ...(tracing === undefined ? {} : { trace: tracing.trace.map((ref) => stepOf(ref, tracing.printed(ref))) }),
+    ...(connections === undefined ? {} : { conntrack: connections.map(showConnection) }),
+    ...(traces === undefined ? {} : { trace: steps(traces.trace) }),
+    ...(traces === undefined || traces.generated.length === 0 ? {} : { generated_trace: steps(traces.generated) }),
   };
 }
 
-function endOf({ packet: sent }: Arrival, outcome: Outcome): object {
-  const { verdict, where, iface } = outcome;
-  if (verdict === "dropped" || verdict === "rejected") return { where };
-  const { mark, ...changed } = outcome.packet;
-  const left = { ...sent, ...changed };
-  const [first, ...more] = outcome.mtu === undefined ? [left] : fragmentsOf(left, outcome.mtu);
-  const also = more.map((fragment) => ({ out: iface, packet: describe(fragment) }));
+function showGenerated(made: Generated): object {
+  const { verdict, where, packet, mark } = made;
+  const journey = showJourney(made, packet, mark);
+  // of a packet that ended on its way the oracle shows what it saw last
+  return { verdict, ...journey, ...(where === null ? {} : { packet: describe(packet) }) };
+}
+
+function showJourney(
+  { where, verdict, iface, path, fragments, delivered }: Journey,
+  packet: Packet,
+  mark: number,
+): object {
+  if (where !== null) return { where, path };
+  const [first, ...more] = fragments === undefined ? [packet] : fragmentsOf(packet, fragments);
+  const also = [
+    ...more.map((fragment) => ({ out: iface, packet: describe(fragment) })),
+    ...(delivered === undefined ? [] : [{ delivered }]),
+  ];
   return {
     ...(verdict === "delivered" ? { in: iface } : { out: iface }),
     packet: { ...describe(first!), mark },
     ...(also.length === 0 ? {} : { also }),
+    path,
   };
 }
 
 function stepOf({ table, chain, number }: RuleRef, printed: string): object {
   return number === "policy" ? { table, chain, policy: printed } : { table, chain, rule: number, spec: printed };
+}
+
+function showConnection({ event, orig, reply, status, tcpState, mark, zone }: ConnectionEvent): object {
+  return {
+    event,
+    orig: showTuple(orig),
+    reply: showTuple(reply),
+    status,
+    ...(tcpState === null ? {} : { tcp_state: tcpState }),
+    ...(mark === 0 ? {} : { mark }),
+    ...(zone === 0 ? {} : { zone }),
+  };
+}
+
+function showTuple({ src, dst, proto, sport, dport }: Tuple): object {
+  const ends = { src: formatAddress(src), dst: formatAddress(dst), proto: protocolName(proto) };
+  if (proto === PROTO_ICMP) return { ...ends, icmp_id: sport, icmp_type: dport >>> 8, icmp_code: dport & 255 };
+  return { ...ends, sport, dport };
 }

@@ -48,6 +48,8 @@ export interface Answer {
   readonly outcome: Outcome;
   /** Empty unless asked for. */
   readonly trace: Trace;
+  /** The rules and policies that packets met which the host made. */
+  readonly generatedTrace: Trace;
 }
 
 /** Throws a RuleError for what cannot be compiled, an EngineError where memory does not suffice. */
@@ -271,7 +273,7 @@ export class Firewall {
     const words = this.#instance.words(this.#packets + i * PACKET_BYTES, FIELD_COUNT);
     const arrival = readArrival(words, id, this.interfaces);
     const at = this.#decisions + i * DECISION_BYTES;
-    return { arrival, outcome: readOutcome(this.#instance.view(), at, arrival.packet.proto, this) };
+    return { arrival, outcome: readOutcome(this.#instance.view(), at, arrival.packet, this) };
   }
 
   #batch(arrivals: readonly Arrival[], trace: boolean, answers: Answer[]): void {
@@ -299,7 +301,7 @@ export class Firewall {
       traced = end;
       const reason = unmodelled(view, at);
       if (reason !== null) throw new UnsupportedError(reason, arrival.id);
-      answers.push({ outcome: readOutcome(view, at, arrival.packet.proto, this), trace: refs });
+      answers.push({ outcome: readOutcome(view, at, arrival.packet, this), trace: refs, generatedTrace: [] });
     });
   }
 }

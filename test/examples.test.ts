@@ -31,8 +31,10 @@ function answersOf({ ruleset, arrivals }: Example, decide: Decider): unknown {
   const places = new Places(ruleset);
   const { answers, failure } = decide(arrivals);
   assert.equal(failure, null);
-  const lines = answers.map(({ outcome, trace }, index) =>
-    toAnswer(arrivals[index]!, outcome, { trace, printed: (ref) => places.specOf(ref) }),
+  const lines = answers.map(({ outcome, trace, generatedTrace }, index) =>
+    toAnswer(arrivals[index]!, outcome, {
+      traces: { trace, generated: generatedTrace, printed: (ref) => places.specOf(ref) },
+    }),
   );
   return JSON.parse(JSON.stringify(lines));
 }

@@ -75,7 +75,7 @@ test("answers have the keys of the oracle in its order", () => {
   const model = parseHost(JSON.stringify(HOST), "host.json");
   const keys = (outcome: Outcome, line: object): string[] => {
     const arrival = parseArrival(JSON.stringify(line), "packets.jsonl", 1, model);
-    return Object.keys(toAnswer(arrival, outcome, { trace: [], printed: () => "" }));
+    return Object.keys(toAnswer(arrival, outcome, { traces: { trace: [], generated: [], printed: () => "" } }));
   };
   const line = { in: "eth1", src: "10.0.0.5", dst: "198.51.100.1" };
   const tracked = table("filter", "FORWARD -m state --state NEW -p tcp -j REJECT");

@@ -1,6 +1,7 @@
 // run --packets: packet lines -> an answer for each, in order, as they come.
 
 import { toAnswer } from "../classifier.ts";
+import type { RuleRef } from "../classifier.ts";
 import type { Answer } from "../firewall.ts";
 import type { Host } from "../host/host.ts";
 import { isSkipped, parseArrival } from "../packet/line.ts";
@@ -160,7 +161,12 @@ class Run {
       return "";
     }
     if (json === undefined) return answerForPeople(arrival, answer, this.#places, trace !== undefined);
-    const printed = { trace: answer.trace, printed: this.#places.specOf.bind(this.#places) };
-    return `${JSON.stringify(toAnswer(arrival, answer.outcome, trace === undefined ? undefined : printed))}\n`;
+    const { outcome } = answer;
+    const traces = {
+      trace: answer.trace,
+      generated: answer.generatedTrace,
+      printed: (ref: RuleRef) => this.#places.specOf(ref),
+    };
+    return `${JSON.stringify(toAnswer(arrival, outcome, trace === undefined ? {} : { traces }))}\n`;
   }
 }

@@ -137,10 +137,13 @@ export class Contest {
 }
 
 /** What becomes of a packet, whatever rules made it so. @param lots ports were drawn by lot on both sides */
-function behaviourOf({ verdict, where, iface, packet, reply, errno, mtu }: Outcome, lots: boolean): object {
-  if (verdict === "dropped" || verdict === "rejected") return { verdict, where, reply, errno };
+function behaviourOf(
+  { verdict, where, iface, packet, reply, errno, fragments, delivered }: Outcome,
+  lots: boolean,
+): object {
+  if (where !== null) return { verdict, where, reply, errno };
   const { sport, dport, icmpId, ...header } = packet;
-  return { verdict, iface, header, ...(lots ? {} : { sport, dport, icmpId }), reply, mtu };
+  return { verdict, iface, header, ...(lots ? {} : { sport, dport, icmpId }), reply, fragments, delivered };
 }
 
 /** null for a line that means no packet. */

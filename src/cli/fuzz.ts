@@ -93,7 +93,9 @@ async function fuzz(rules: string | undefined, options: FuzzOptions): Promise<nu
     if (finding === null) return { packets, seed, equal: true };
     const answerOf = (answer: Answer, ruleset: Ruleset): object => {
       const places = new Places(ruleset);
-      return toAnswer(finding.arrival, answer.outcome, { trace: answer.trace, printed: (ref) => places.specOf(ref) });
+      return toAnswer(finding.arrival, answer.outcome, {
+        traces: { trace: answer.trace, generated: answer.generatedTrace, printed: (ref) => places.specOf(ref) },
+      });
     };
     const { line } = finding;
     return {

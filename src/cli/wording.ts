@@ -55,13 +55,14 @@ function verdictText({ verdict, where, iface, reply, errno }: Outcome): string {
       return `delivered from ${iface}${answered}`;
     case "dropped":
     case "rejected":
+    case "held":
       return `${verdict} ${where === "routing" ? "by routing" : `in ${where}`}${answered}${failed}`;
   }
 }
 
 /** What NAT has made of addresses and ports, and marks. */
-function becameText(packet: Packet, { verdict, packet: final }: Outcome): string {
-  if (verdict === "dropped" || verdict === "rejected") return "";
+function becameText(packet: Packet, { where, packet: final }: Outcome): string {
+  if (where !== null) return "";
   const ends = endsText(packet, final);
   const became = ends === endsText(packet, packet) ? "" : ` as ${ends}`;
   return final.mark === 0 ? became : `${became} with mark 0x${final.mark.toString(16)}`;

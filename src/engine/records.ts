@@ -5,6 +5,7 @@ import type { InterfaceTable } from "../compile/interfaces.ts";
 import type { RuleTable } from "../compile/ruletable.ts";
 import * as layout from "../layout.ts";
 import { isSummedWithAddresses } from "../packet/decode.ts";
+import { fragmentSizes } from "../packet/describe.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
 import type { Hook } from "../rules/ruleset.ts";
 
@@ -207,8 +208,9 @@ export interface OutcomeContext {
   readonly tracking: boolean;
 }
 
-/** Of the decision record at `at`. */
-export function readOutcome(view: DataView, at: number, proto: number, context: OutcomeContext): Outcome {
+/** Of the decision record at `at`, about this packet. */
+export function readOutcome(view: DataView, at: number, packet: Packet, context: OutcomeContext): Outcome {
+  const { proto } = packet;
   const word = (offset: number): number => view.getUint32(at + offset, true);
   const ref = (offset: number): RuleRef | null => {
     const number = word(offset);
@@ -239,11 +241,12 @@ export function readOutcome(view: DataView, at: number, proto: number, context: 
     path: pathOf(word(layout.DECISION_PATH)),
     ctState: !context.tracking ? undefined : state === layout.NONE ? null : CT_STATES[state]!,
     reply: replyOf(reply),
+    generated: [],
     dnatRule: ref(layout.DECISION_DNAT_RULE),
     snatRule: ref(layout.DECISION_SNAT_RULE),
     chosen: (view.getUint8(at + layout.DECISION_FLAGS) & layout.DECISION_CHOSEN) !== 0,
     ...(errno === undefined ? {} : { errno }),
-    ...(mtu === 0 ? {} : { mtu }),
+    ...(mtu === 0 ? {} : { fragments: fragmentSizes(packet, mtu) }),
   };
 }
 

@@ -27,32 +27,37 @@ export function describe(packet: Packet): Description {
   };
 }
 
-/** The fragments in which it leaves by a link with this MTU: ip_do_fragment() in net/ipv4/ip_output.c. */
-export function fragmentsOf(packet: Packet, mtu: number): readonly Packet[] {
-  const { headerLength } = packet;
+/** Bytes of payload of each fragment in which a packet leaves by a link with this MTU (ip_do_fragment() in net/ipv4/ip_output.c). */
+export function fragmentSizes({ length, headerLength }: Packet, mtu: number): readonly number[] {
   const room = mtu - headerLength;
-  const bytes = packet.length - headerLength;
-  const fragments: Packet[] = [];
-  for (let at = 0; at < bytes;) {
-    const size = bytes - at > room ? room - (room % 8) : bytes - at;
-    const last = at + size === bytes;
-    fragments.push({
-      ...packet,
-      length: headerLength + size,
-      fragmentOffset: packet.fragmentOffset + at / 8,
-      moreFragments: !last || packet.moreFragments,
-      payload: packet.payload?.subarray(at, at + size) ?? null,
-    });
-    at += size;
+  const sizes: number[] = [];
+  for (let left = length - headerLength; left > 0; left -= sizes.at(-1)!) {
+    sizes.push(left > room ? room - (room % 8) : left);
   }
-  return fragments;
+  return sizes;
+}
+
+/** @param sizes bytes of payload of each */
+export function fragmentsOf(packet: Packet, sizes: readonly number[]): readonly Packet[] {
+  let at = 0;
+  return sizes.map((size, index) => {
+    const start = at;
+    at += size;
+    return {
+      ...packet,
+      length: packet.headerLength + size,
+      fragmentOffset: packet.fragmentOffset + start / 8,
+      moreFragments: index + 1 < sizes.length || packet.moreFragments,
+      payload: packet.payload?.subarray(start, at) ?? null,
+    };
+  });
 }
 
 function describeTransport(packet: Packet, quoted: boolean): Description {
   const { proto, payload } = packet;
   const head = { src: formatAddress(packet.src), dst: formatAddress(packet.dst), proto: protocolName(proto) };
   // of a quoted packet there may be less than its header says
-  const bytes = quoted ? (payload?.length ?? 0) : packet.length - packet.headerLength;
+  const bytes = quoted && payload !== null ? payload.length : packet.length - packet.headerLength;
   if (packet.fragmentOffset > 0) return head;
   const ports = SHOWN_PORTS.includes(proto) && bytes >= 4 ? { sport: packet.sport, dport: packet.dport } : {};
   if (proto === PROTO_TCP && bytes >= 14) {

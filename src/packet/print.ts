@@ -6,7 +6,8 @@
 
 import { formatAddress } from "../net/address.ts";
 import type { Host } from "../host/host.ts";
-import { checksum, toHex, u16, u32 } from "./bytes.ts";
+import { toHex } from "./bytes.ts";
+import { encode, optionBytes } from "./encode.ts";
 import { parseArrival } from "./line.ts";
 import type { Arrival, Packet } from "./packet.ts";
 import { TCP_FLAGS } from "./packet.ts";
@@ -89,7 +90,7 @@ function packetKeys(packet: Packet): PacketLine {
     tos: packet.tos,
     df: packet.df,
     bad_checksum: packet.badChecksum,
-    ip_options_hex: toHex(optionsOf(packet)),
+    ip_options_hex: toHex(optionBytes(packet)),
     len: packet.length,
     ...(payload === null ? {} : payloadKeys(packet, payload)),
   };
@@ -112,20 +113,5 @@ function flagLetters(flags: number): string {
 }
 
 function hexKeys(arrival: Arrival, payload: Uint8Array): PacketLine {
-  const { packet } = arrival;
-  const flags = (packet.df ? 0x4000 : 0) | (packet.moreFragments ? 0x2000 : 0) | packet.fragmentOffset;
-  const header = Uint8Array.from([
-    ...[0x40 | (packet.headerLength / 4), packet.tos, ...u16(packet.length), ...u16(packet.ipId), ...u16(flags)],
-    ...[packet.ttl, packet.proto, 0, 0, ...u32(packet.src), ...u32(packet.dst)],
-    ...optionsOf(packet),
-  ]);
-  header.set(u16(checksum(header)), 10);
-  return { ...placeKeys(arrival), hex: toHex(header) + toHex(payload) };
-}
-
-/** Of the right length: padding, and a source route that has been followed to its end if there was one. */
-function optionsOf(packet: Packet): Uint8Array {
-  const options = new Uint8Array(packet.headerLength - 20).fill(1);
-  if (packet.sourceRouted) options.set([131, 3, 4]);
-  return options;
+  return { ...placeKeys(arrival), hex: toHex(encode(arrival.packet, payload)) };
 }

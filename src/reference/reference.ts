@@ -29,6 +29,13 @@ export interface ReferenceOptions {
   readonly limitErrors?: boolean;
 }
 
+export interface ReferenceAnswer {
+  readonly outcome: Outcome;
+  readonly trace: Trace;
+  /** The rules and policies that packets met which the host made. */
+  readonly generatedTrace: Trace;
+}
+
 /** Answers packets in order; rules with memory (limit, nth) remember the ones before. */
 export class Reference {
   readonly #around: Surroundings & { readonly world: { readonly memory: Memory } };
@@ -48,12 +55,12 @@ export class Reference {
   }
 
   /** @param index of the packet in the run, from 0, by which lots are drawn; counted by itself if it is not given */
-  run(arrival: Arrival, index = this.#packets): { readonly outcome: Outcome; readonly trace: Trace } {
+  run(arrival: Arrival, index = this.#packets): ReferenceAnswer {
     this.#packets = index + 1;
     this.#around.world.memory.start(index, arrival.time);
     const way = new Way(this.#around, arrival);
     const outcome = way.go();
-    return { outcome, trace: way.trace };
+    return { outcome, trace: way.trace, generatedTrace: [] };
   }
 }
 

@@ -11,6 +11,7 @@
 import type { FinalPacket, Outcome, RuleRef } from "../classifier.ts";
 import type { Host, Interface } from "../host/host.ts";
 import { isSummedWithAddresses } from "../packet/decode.ts";
+import { fragmentSizes } from "../packet/describe.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
 import type { Hook, NatRange, Rule, Ruleset, TableName } from "../rules/ruleset.ts";
 import { icmpError, rejection } from "./answer.ts";
@@ -39,7 +40,8 @@ export interface Surroundings {
 }
 
 /** Where and how the way ended. */
-type End = Pick<Outcome, "verdict" | "where" | "rule" | "iface" | "reply"> & Partial<Pick<Outcome, "errno" | "mtu">>;
+type End = Pick<Outcome, "verdict" | "where" | "rule" | "iface" | "reply"> &
+  Partial<Pick<Outcome, "errno" | "fragments">>;
 
 const LOOPBACK = 0x7f000001;
 const UNREACHABLE_CODES: Readonly<Record<NoRoute, number | null>> = {
@@ -94,7 +96,7 @@ export class Way {
     return this.#outcome(this.#receive(iface));
   }
 
-  #outcome({ verdict, where, rule, iface, reply, errno, mtu }: End): Outcome {
+  #outcome({ verdict, where, rule, iface, reply, errno, fragments }: End): Outcome {
     return {
       verdict,
       where,
@@ -104,11 +106,12 @@ export class Way {
       path: this.#hooks,
       ctState: this.#ctState,
       reply,
+      generated: [],
       dnatRule: this.#natRules.destination,
       snatRule: this.#natRules.source,
       chosen: this.#chosen,
       ...(errno === undefined ? {} : { errno }),
-      ...(mtu === undefined ? {} : { mtu }),
+      ...(fragments === undefined ? {} : { fragments }),
     };
   }
 
@@ -264,7 +267,7 @@ export class Way {
       return this.#receive(out);
     }
     const left = { verdict, where: null, rule: this.#accepted, iface: out.name, reply: this.#redirect };
-    return fits ? left : { ...left, mtu };
+    return fits ? left : { ...left, fragments: fragmentSizes(packet, mtu) };
   }
 
   // A hook

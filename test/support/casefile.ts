@@ -119,6 +119,7 @@ const VERDICT_WORDS: Readonly<Record<Answer["outcome"]["verdict"], string>> = {
   delivered: "ACCEPT",
   dropped: "DROP",
   rejected: "REJECT",
+  held: "HELD",
 };
 
 function fact(key: string, { outcome, trace }: Answer): string {

@@ -11,6 +11,7 @@ import type { Ruleset } from "../../src/rules/ruleset.ts";
 export interface Answer {
   readonly outcome: Outcome;
   readonly trace: Trace;
+  readonly generatedTrace: Trace;
 }
 
 export interface Classifier {

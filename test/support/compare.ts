@@ -35,8 +35,10 @@ export function askReference({ rules, host, packets }: Question): readonly (Verd
 
 function answer(reference: Reference, ruleset: Ruleset, arrival: Arrival, index: number): Verdict | UnsupportedError {
   try {
-    const { outcome, trace } = reference.run(arrival, index);
-    return toAnswer(arrival, outcome, { trace, printed: (ref) => printed(ruleset, ref) });
+    const { outcome, trace, generatedTrace } = reference.run(arrival, index);
+    return toAnswer(arrival, outcome, {
+      traces: { trace, generated: generatedTrace, printed: (ref) => printed(ruleset, ref) },
+    });
   } catch (error) {
     if (error instanceof UnsupportedError) return error;
     throw error;

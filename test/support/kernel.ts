@@ -117,8 +117,8 @@ function tellsPorts({ packet }: KernelLine): boolean {
 
 /** Without the ports where the kernel draws lots. */
 function packetFacts(packet: FinalPacket, chosen: boolean): Record<string, string | number> {
-  const { sport, dport, icmpId, ...rest } = packet;
-  const shown = { ...rest, src: formatAddress(packet.src), dst: formatAddress(packet.dst) };
+  const { sport, dport, icmpId, ttl, tos, mark } = packet;
+  const shown = { ttl, tos, mark, src: formatAddress(packet.src), dst: formatAddress(packet.dst) };
   return chosen ? shown : { ...shown, sport, dport, icmpId };
 }
 
@@ -157,11 +157,13 @@ export function kernelAnswer(line: KernelLine): Answer {
       path: line.path ?? [],
       ctState: line.ct_state,
       reply: line.reply ?? null,
+      generated: [],
       dnatRule: translated(/-j (DNAT|REDIRECT)/),
       snatRule: translated(/-j (SNAT|MASQUERADE)/),
       chosen: false,
     },
     trace,
+    generatedTrace: [],
   };
 }
 
