@@ -33,6 +33,7 @@ import {
 import type { Arrival } from "./packet/packet.ts";
 import { UnsupportedError } from "./reference/error.ts";
 import type { ClassbenchRule } from "./rules/classbench.ts";
+import { refuseUnmodelled } from "./rules/modelled.ts";
 import type { Hook, Ruleset, TableName } from "./rules/ruleset.ts";
 import { drawPackets, loadTraffic, TRAFFIC_KINDS } from "./traffic/traffic.ts";
 import type { TrafficKind } from "./traffic/traffic.ts";
@@ -129,6 +130,7 @@ export class Firewall {
   #nextIndex = 0;
 
   constructor(ruleset: Ruleset, host: Host, options: FirewallOptions) {
+    refuseUnmodelled(ruleset);
     this.ruleset = ruleset;
     this.host = host;
     this.rules = new RuleTable(ruleset);
@@ -322,6 +324,7 @@ export function benchChain(
   hook: Hook,
   options: ChainOptions,
 ): { readonly batch: Batch; readonly rules: RuleTable } {
+  refuseUnmodelled(ruleset);
   const table = ruleset.tables.find((each) => each.name === tableName);
   const chain = table?.chains.find((each) => each.name === hook);
   if (table === undefined || chain === undefined) throw new Error(`there is no chain ${tableName}:${hook}`);

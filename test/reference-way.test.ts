@@ -89,7 +89,7 @@ test("answers have the keys of the oracle in its order", () => {
 test("errors to one sender can be rationed", () => {
   const model = parseHost('{"interfaces": [{"name": "eth0", "addresses": ["10.0.0.1/24"]}]}', "host.json");
   const replies = (limitErrors: boolean): (string | null)[] => {
-    const reference = new Reference({ tables: [], notes: [] }, model, { stateless: true, limitErrors });
+    const reference = new Reference({ family: 4, tables: [], notes: [] }, model, { stateless: true, limitErrors });
     return [0, 0, 0, 0, 0, 0, 0.5, 1, 1].map((time) => {
       const line = JSON.stringify({ in: "eth0", src: "10.0.0.5", dst: "8.8.8.8", time });
       return reference.run(parseArrival(line, "packets.jsonl", 1, model)).outcome.reply;

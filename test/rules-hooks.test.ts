@@ -51,8 +51,8 @@ test("a limit on an interface is refused where there is none of that direction",
   const inward = "-m addrtype --dst-type LOCAL --limit-iface-in";
   const outward = "-m addrtype --dst-type LOCAL --limit-iface-out";
   loads(`-A INPUT ${inward}\n-A FORWARD ${inward}\n-A FORWARD ${outward}\n-A OUTPUT ${outward}`, "filter");
-  assert.match(refusedIn(`-A OUTPUT ${inward}`), /^2:\d+ --limit-iface-in: .*OUTPUT/);
-  assert.match(refusedIn(`-A INPUT ${outward}`), /^2:\d+ --limit-iface-out: .*INPUT/);
+  assert.match(refusedIn(`-A OUTPUT ${inward}`), /^2:\d+ addrtype: .*OUTPUT/);
+  assert.match(refusedIn(`-A INPUT ${outward}`), /^2:\d+ addrtype: .*INPUT/);
   assert.match(refusedIn(`-N a\n-A a ${outward}\n-A INPUT -j a`), /^3:/);
 });
 

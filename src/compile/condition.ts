@@ -187,6 +187,9 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
         return;
       }
       case "conntrack":
+        pure();
+        if (match.state !== null) both(FIELD_CT_STATE, stateSet(match.state.states, match.state.negated));
+        return;
       case "state":
         pure();
         both(FIELD_CT_STATE, stateSet(match.states, match.negated));
@@ -204,6 +207,11 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
         pure();
         addrtype(match, rule, context, both, either);
         return;
+      case "connmark":
+      case "connbytes":
+      case "connlimit":
+      case "opaque":
+        throw new Error(`match ${match.kind} was to be refused`);
       case "limit":
         guard({ kind: TEST_LIMIT, state: state(), ...bucketOf(match.average, match.burst) });
         return;

@@ -201,6 +201,12 @@ class Lowering {
         this.#builder.add(boxes, ACTION_REDIRECT, { ...options, ...nat(target.range) });
         return;
       }
+      case "CONNMARK":
+      case "CT":
+      case "NOTRACK":
+      case "NETMAP":
+      case "opaque":
+        throw new Error(`target ${target.kind} was to be refused`);
       case "jump":
       case "goto": {
         this.#call(target, options, stage, region, end);

@@ -25,3 +25,11 @@ export function parseDecimal64(text: string): bigint | null {
   const value = BigInt(text);
   return value <= MAX_64 ? value : null;
 }
+
+/** As parseNumber, up to 64 bits. */
+export function parseNumber64(text: string): bigint | null {
+  if (!NUMBER.test(text)) return null;
+  const octal = text.length > 1 && text.startsWith("0") && !/^0[xX]/.test(text);
+  const value = BigInt(octal ? `0o${text.slice(1)}` : text);
+  return value <= MAX_64 ? value : null;
+}

@@ -10,7 +10,8 @@ import type { World } from "./match.ts";
 import type { Skb } from "./skb.ts";
 
 /** The targets that end a chain. */
-export type EndTarget = Exclude<Target, { readonly kind: "RETURN" | "jump" | "goto" | "LOG" | "MARK" }>;
+export type EndTarget = Exclude<Target, { readonly kind: "RETURN" | "jump" | "goto" | "LOG" | "MARK" | Unmodelled }>;
+type Unmodelled = "CONNMARK" | "CT" | "NOTRACK" | "NETMAP" | "opaque";
 export type NatTarget = Extract<EndTarget, { readonly range: unknown }>;
 
 export interface ChainEnd {
@@ -55,6 +56,12 @@ export function walk(table: Table, builtin: Chain, skb: Skb, world: World, trace
       case "LOG":
         place = next;
         break;
+      case "CONNMARK":
+      case "CT":
+      case "NOTRACK":
+      case "NETMAP":
+      case "opaque":
+        throw new Error(`target ${target.kind} was to be refused`);
       case "MARK":
         skb.mark = marked(skb.mark, target);
         place = next;

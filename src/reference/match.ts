@@ -8,7 +8,6 @@ import type {
   AddressTest,
   AddressType,
   AddrtypeMatch,
-  ConntrackMatch,
   Header,
   InterfaceTest,
   Match,
@@ -93,6 +92,7 @@ function meets(match: Match, place: MatchPlace, skb: Skb, world: World): Holds {
       return meetsPorts(match, packet.sport, packet.dport);
     }
     case "conntrack":
+      return match.state === null || meetsState(match.state, skb);
     case "state":
       return meetsState(match, skb);
     case "addrtype":
@@ -107,6 +107,11 @@ function meets(match: Match, place: MatchPlace, skb: Skb, world: World): Holds {
       return world.memory.statistic(place, match);
     case "comment":
       return true;
+    case "connmark":
+    case "connbytes":
+    case "connlimit":
+    case "opaque":
+      throw new Error(`match ${match.kind} was to be refused`);
   }
 }
 
@@ -137,7 +142,7 @@ function meetsPorts(match: MultiportMatch, sport: number, dport: number): boolea
 }
 
 /** conntrack_mt() in net/netfilter/xt_conntrack.c: any of the named states and translations is enough. */
-function meetsState(match: ConntrackMatch | StateMatch, skb: Skb): boolean {
+function meetsState(match: Pick<StateMatch, "states" | "negated">, skb: Skb): boolean {
   const any = match.states.some((state) => {
     if (state === "SNAT") return skb.sourceTranslated;
     if (state === "DNAT") return skb.destinationTranslated;

@@ -5,6 +5,7 @@
 import type { ChainDecision, Outcome, RuleRef, Trace } from "../classifier.ts";
 import type { Host } from "../host/host.ts";
 import type { Arrival } from "../packet/packet.ts";
+import { refuseUnmodelled } from "../rules/modelled.ts";
 import type { AddressType, Hook, Ruleset, TableName } from "../rules/ruleset.ts";
 import { walk } from "./chain.ts";
 import { tracks } from "./conntrack.ts";
@@ -43,6 +44,7 @@ export class Reference {
 
   /** Throws UnsupportedError for a host that is not modelled. */
   constructor(ruleset: Ruleset, host: Host, options: ReferenceOptions) {
+    refuseUnmodelled(ruleset);
     if (host.hostStack)
       throw new UnsupportedError("answers of the host's own stack (host_stack) are not modelled", null);
     const routing = new Routing(host);

@@ -6,17 +6,19 @@
 
 import { RuleError } from "./error.ts";
 import { Line } from "./line.ts";
-import type { Chain, Hook, Rule, Table } from "./ruleset.ts";
+import { matchNamed } from "./matches.ts";
+import { BUILTIN_CHAINS, type Chain, type Family, type Hook, type Rule, type Table } from "./ruleset.ts";
+import { targetNamed } from "./targets.ts";
 
 /** The hooks from which each chain can be entered. Jump loops and what is forbidden there throw RuleError. */
-export function checkTable(table: Table, idleTests: ReadonlySet<Rule>): void {
+export function checkTable(table: Table, family: Family, idleTests: ReadonlySet<Rule>): void {
   const chains = new Map(table.chains.map((chain) => [chain.name, new Walk(chain, idleTests)]));
   for (const chain of table.chains) {
     if (chain.policy !== null) walk(chains, chain.name as Hook);
   }
   for (const { chain, reached, hooks } of chains.values()) {
     if (hooks.size === 0) continue;
-    for (let i = 0; i < reached; i++) checkRule(table, chain.rules[i]!, hooks);
+    for (let i = 0; i < reached; i++) checkRule(table, family, chain.rules[i]!, hooks);
   }
 }
 
@@ -39,8 +41,8 @@ class Walk {
 /** unconditional() and a verdict. */
 function endsChain({ header, matches, target }: Rule): boolean {
   if (target?.kind !== "ACCEPT" && target?.kind !== "DROP" && target?.kind !== "RETURN") return false;
-  const { src, dst, inIface, outIface, proto, fragment } = header;
-  return matches.length === 0 && !src && !dst && !inIface && !outIface && !proto && !fragment;
+  const { src, dst, v6, inIface, outIface, proto, fragment } = header;
+  return matches.length === 0 && !src && !dst && !v6 && !inIface && !outIface && !proto && !fragment;
 }
 
 /** Depth first, without recursion: chains may be thousands deep. */
@@ -74,41 +76,26 @@ function refuseLoop(path: readonly Walk[], called: Walk, rule: Rule): never {
   return fail(rule, `the chains call each other without end: ${loop}`, called.chain.name);
 }
 
-/** Hooks in which a target may stand (struct xt_target, .hooks). */
-const TARGET_HOOKS: Readonly<Record<"DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT", readonly Hook[]>> = {
-  DNAT: ["PREROUTING", "OUTPUT"],
-  REDIRECT: ["PREROUTING", "OUTPUT"],
-  SNAT: ["POSTROUTING", "INPUT"],
-  MASQUERADE: ["POSTROUTING"],
-};
-
-/** Hooks without an interface of that direction (addrtype_mt_checkentry_v1()). */
-const NO_INTERFACE: Readonly<Record<"in" | "out", readonly Hook[]>> = {
-  in: ["OUTPUT", "POSTROUTING"],
-  out: ["PREROUTING", "INPUT"],
-};
-
-function checkRule(table: Table, rule: Rule, hooks: ReadonlySet<Hook>): void {
-  const { target } = rule;
-  switch (target?.kind) {
-    case "DNAT":
-    case "SNAT":
-    case "MASQUERADE":
-    case "REDIRECT": {
-      const allowed = TARGET_HOOKS[target.kind];
-      const wrong = [...hooks].find((hook) => !allowed.includes(hook));
-      if (wrong === undefined) break;
-      const where = `it is reached from ${wrong}`;
-      fail(rule, `${target.kind} is allowed only in ${table.name} ${allowed.join(" and ")}; ${where}`, target.kind);
-    }
-  }
+function checkRule(table: Table, family: Family, rule: Rule, hooks: ReadonlySet<Hook>): void {
   for (const match of rule.matches) {
-    if (match.kind !== "addrtype" || match.limitIface === null) continue;
-    const wrong = NO_INTERFACE[match.limitIface].find((hook) => hooks.has(hook));
-    if (wrong === undefined) continue;
-    const option = `--limit-iface-${match.limitIface}`;
-    fail(rule, `${option} has no meaning in ${wrong}, from which this rule is reached`, option);
+    const name = match.kind === "opaque" ? match.name : match.kind;
+    const extension = matchNamed(name, family);
+    const allowed = extension?.hooks?.(match);
+    if (allowed) checkHooks(table, rule, hooks, name, allowed);
   }
+  const { target } = rule;
+  if (target === null) return;
+  const name = target.kind === "opaque" ? target.name : target.kind;
+  const allowed = targetNamed(name, family)?.hooks?.(target);
+  if (allowed) checkHooks(table, rule, hooks, name, allowed);
+}
+
+function checkHooks(table: Table, rule: Rule, hooks: ReadonlySet<Hook>, name: string, allowed: readonly Hook[]): void {
+  const wrong = [...hooks].find((hook) => !allowed.includes(hook));
+  if (wrong === undefined) return;
+  const places = BUILTIN_CHAINS[table.name].filter((hook) => allowed.includes(hook));
+  const where = places.length === 0 ? `not in table ${table.name}` : `only in ${table.name} ${places.join(" and ")}`;
+  fail(rule, `${name} is allowed ${where} as it stands here; it is reached from ${wrong}`, name);
 }
 
 /** @param word the caret stands under the last such word, or under the first word */

@@ -19,7 +19,7 @@ export type Action =
   | { readonly kind: "flush" | "zero" | "newChain" | "deleteChain" }
   | { readonly kind: "rename"; readonly name: string }
   | { readonly kind: "policy"; readonly policy: "ACCEPT" | "DROP"; readonly counters: Counters | null }
-  /** `-6`: not for IPv4. */
+  /** `-6` or `-4`: not for this family. */
   | { readonly kind: "skip" };
 
 interface Placed {
@@ -49,7 +49,10 @@ export function readCommand(line: Line, scope: Scope, counters: Counters | null)
       reader.again(token);
       continue;
     }
-    if (letter === "6") return { action: { kind: "skip" }, chain: null, word: index, secondWord: index };
+    // a line for the other family
+    if ((letter === "4" || letter === "6") && Number(letter) !== scope.family) {
+      return { action: { kind: "skip" }, chain: null, word: index, secondWord: index };
+    }
     if (COMMANDS.includes(letter) && letter !== "") {
       if (negation !== null) line.fail("a ! cannot stand in front of a command", negation.index);
       if (command !== null) line.fail(`a second command: the line has -${command.letter} already`, index);

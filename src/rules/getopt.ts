@@ -6,7 +6,7 @@
 import type { Extension, Option, Setting } from "./extension.ts";
 import type { Line } from "./line.ts";
 import type { Match, Target } from "./ruleset.ts";
-import { OLD_NEGATION } from "./values.ts";
+import { OLD_NEGATION } from "./names.ts";
 
 /** A module of a rule and what it was told so far. */
 export class Use<T> {

@@ -1,13 +1,16 @@
-// The modules that iptables 1.8.9 knows and we do not model: an error about them can say so.
+// The sentence for a mistake that old rule files make.
+
+export const OLD_NEGATION =
+  "the ! stands in front of the option since iptables 1.4.3: `! -s ADDRESS`, not `-s ! ADDRESS`";
 
 /** Targets of extensions/; a chain may not bear such a name. */
 export const OTHER_TARGETS: ReadonlySet<string> = new Set(
-  `AUDIT CHECKSUM CLASSIFY CLUSTERIP CONNMARK CONNSECMARK CT DSCP ECN HMARK IDLETIMER LED NETMAP NFLOG NFQUEUE NOTRACK
-  RATEEST SECMARK SET SYNPROXY TCPMSS TCPOPTSTRIP TEE TOS TPROXY TRACE TTL ULOG QUEUE standard`.split(/\s+/),
+  `AUDIT CHECKSUM CLASSIFY CLUSTERIP CONNSECMARK DSCP ECN HMARK IDLETIMER LED NFLOG NFQUEUE
+  RATEEST SECMARK SET SYNPROXY TCPMSS TCPOPTSTRIP TEE TOS TPROXY TTL ULOG QUEUE standard`.split(/\s+/),
 );
 
 export const OTHER_MATCHES: ReadonlySet<string> = new Set(
-  `ah bpf cgroup cluster connbytes connlabel connlimit connmark cpu dccp devgroup dscp ecn esp hashlimit helper ipcomp
+  `ah bpf cgroup cluster connlabel cpu dccp devgroup dscp ecn esp hashlimit ipcomp
   ipvs length mac nfacct osf owner physdev pkttype policy quota rateest realm recent rpfilter sctp set socket string
   tcpmss time tos ttl u32`.split(/\s+/),
 );

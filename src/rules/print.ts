@@ -1,29 +1,28 @@
 // Ruleset -> text, as `iptables-save` 1.8.9 (legacy) prints it, without the comment lines.
 //
-// Follows print_rule4() in iptables/iptables.c and the save functions in extensions/.
-// Differs: where iptables-save would forget a test that never holds (`! -i +`, `! --dport 0:65535`,
-// `--tcp-flags NONE SYN`) or the end of a range of ICMP codes, it is printed, and where it would round a rate away
-// another unit is taken, so that the text means the same.
+// Follows print_rule4() in iptables/iptables.c; each module prints its own options (extensions/).
+// Differs: where iptables-save would forget a test that never holds (`! -i +`), it is printed.
 
 import { formatAddress, formatMask } from "../net/address.ts";
+import { formatAddress6, formatMask6 } from "../net/address6.ts";
 import { formatProtocol } from "../net/protocol.ts";
+import { matchNamed } from "./matches.ts";
 import type {
+  Address6Test,
   AddressTest,
   Chain,
   Counters,
+  Family,
   InterfaceTest,
-  LimitMatch,
-  LogTarget,
   Match,
-  NatRange,
-  NegatableRange,
-  Range,
   Rule,
   Ruleset,
   Table,
   TableName,
   Target,
 } from "./ruleset.ts";
+import { targetNamed } from "./targets.ts";
+import { not } from "./types.ts";
 
 export interface PrintOptions {
   /**
@@ -35,16 +34,16 @@ export interface PrintOptions {
 
 /** Tables in the order of the rule set; ends in a newline. */
 export function printRuleset(ruleset: Ruleset, options: PrintOptions = {}): string {
-  return ruleset.tables.map((table) => printTable(table, options)).join("");
+  return ruleset.tables.map((table) => printTable(table, ruleset.family, options)).join("");
 }
 
-function printTable(table: Table, options: PrintOptions): string {
+function printTable(table: Table, family: Family, options: PrintOptions): string {
   const lines = [`*${table.name}`];
   for (const chain of table.chains) lines.push(printChain(table, chain, options));
   for (const chain of table.chains) {
     chain.rules.forEach((rule, index) => {
       const counters = options.counters?.(table.name, chain.name, index + 1);
-      lines.push((counters === undefined ? "" : printCounters(counters) + " ") + printRule(chain.name, rule));
+      lines.push((counters === undefined ? "" : printCounters(counters) + " ") + printRule(chain.name, rule, family));
     });
   }
   return lines.join("\n") + "\nCOMMIT\n";
@@ -59,18 +58,19 @@ function printCounters({ packets, bytes }: Counters): string {
   return `[${packets}:${bytes}]`;
 }
 
-/** `-A CHAIN ...`, without counters and newline. */
-export function printRule(chain: string, rule: Rule): string {
-  const { src, dst, inIface, outIface, proto, fragment } = rule.header;
+/** `-A CHAIN ...`, without counters and newline. `family` is that of the rule set. */
+export function printRule(chain: string, rule: Rule, family: Family = 4): string {
+  const { src, dst, v6, inIface, outIface, proto, fragment } = rule.header;
   let text = `-A ${chain}`;
   if (src !== null) text += printAddress("-s", src);
   if (dst !== null) text += printAddress("-d", dst);
+  if (v6 !== null) text += printAddress6("-s", v6.src) + printAddress6("-d", v6.dst);
   if (inIface !== null) text += printInterface("-i", inIface);
   if (outIface !== null) text += printInterface("-o", outIface);
   if (proto !== null) text += `${not(proto)} -p ${formatProtocol(proto.proto)}`;
   if (fragment !== null) text += `${not(fragment)} -f`;
-  for (const match of rule.matches) text += ` -m ${match.kind}${printMatch(match)}`;
-  if (rule.target !== null) text += printTarget(rule.target);
+  for (const match of rule.matches) text += printMatch(match, family);
+  if (rule.target !== null) text += printTarget(rule.target, family);
   return text;
 }
 
@@ -78,116 +78,20 @@ function printAddress(option: string, test: AddressTest): string {
   return `${not(test)} ${option} ${formatAddress(test.address)}/${formatMask(test.mask)}`;
 }
 
+function printAddress6(option: string, test: Address6Test | null): string {
+  return test === null ? "" : `${not(test)} ${option} ${formatAddress6(test.address)}/${formatMask6(test.mask)}`;
+}
+
 function printInterface(option: string, test: InterfaceTest): string {
   return `${not(test)} ${option} ${test.name}${test.wildcard ? "+" : ""}`;
 }
 
-function not({ negated }: { readonly negated: boolean }): string {
-  return negated ? " !" : "";
+function printMatch(match: Match, family: Family): string {
+  if (match.kind === "opaque") return ` -m ${match.name}${match.options}`;
+  return ` -m ${match.kind}${matchNamed(match.kind, family)!.print(match)}`;
 }
 
-/** The options alone, each with a blank before it. */
-function printMatch(match: Match): string {
-  switch (match.kind) {
-    case "tcp":
-      return printPorts("--sport", match.sport) + printPorts("--dport", match.dport) + printFlags(match.flags);
-    case "udp":
-      return printPorts("--sport", match.sport) + printPorts("--dport", match.dport);
-    case "icmp":
-      return `${not(match)} --icmp-type ${printIcmpType(match.type, match.code)}`;
-    case "conntrack":
-      return `${not(match)} --ctstate ${match.states.join(",")}`;
-    case "state":
-      return `${not(match)} --state ${match.states.join(",")}`;
-    case "addrtype":
-      return (
-        printTypes("--src-type", match.srcTypes) +
-        printTypes("--dst-type", match.dstTypes) +
-        (match.limitIface === null ? "" : ` --limit-iface-${match.limitIface}`)
-      );
-    case "mark":
-      return `${not(match)} --mark ${hex(match.value)}${match.mask === 0xffffffff ? "" : `/${hex(match.mask)}`}`;
-    case "multiport":
-      return `${not(match)} --${match.which} ${match.ports.map((ports) => printRange(ports, ":")).join(",")}`;
-    case "comment":
-      return ` --comment ${quote(match.comment)}`;
-    case "iprange":
-      return printAddressRange("--src-range", match.src) + printAddressRange("--dst-range", match.dst);
-    case "limit":
-      return ` --limit ${printRate(match)}${match.burst === 5 ? "" : ` --limit-burst ${match.burst}`}`;
-    case "statistic":
-      return match.mode === "random"
-        ? ` --mode random${not(match)} --probability ${printProbability(match.probability)}`
-        : ` --mode nth${not(match)} --every ${match.every} --packet ${match.packet}`;
-  }
-}
-
-/** `%.11f`. */
-function printProbability(probability: number): string {
-  const value = probability / 0x80000000;
-  // an odd multiple of 2^-12 lies in the middle of two such numbers: C takes the even one, toFixed() the upper
-  const exact = value.toFixed(12);
-  const tie = probability % 0x80000 === 0 && /[02468]5$/.test(exact);
-  return tie ? exact.slice(0, -1) : value.toFixed(11);
-}
-
-function printPorts(option: string, ports: NegatableRange | null): string {
-  return ports === null ? "" : `${not(ports)} ${option} ${printRange(ports, ":")}`;
-}
-
-function printRange({ lo, hi }: Range, between: string): string {
-  return lo === hi ? String(lo) : `${lo}${between}${hi}`;
-}
-
-const FLAG_NAMES = ["FIN", "SYN", "RST", "PSH", "ACK", "URG"] as const;
-
-function printFlags(flags: { mask: number; comp: number; negated: boolean } | null): string {
-  return flags === null ? "" : `${not(flags)} --tcp-flags ${flagNames(flags.mask)} ${flagNames(flags.comp)}`;
-}
-
-function flagNames(bits: number): string {
-  return FLAG_NAMES.filter((_, bit) => (bits >> bit) & 1).join(",") || "NONE";
-}
-
-function printIcmpType(type: number, code: Range): string {
-  if (type === 255) return "any";
-  return code.lo === 0 && code.hi === 255 ? String(type) : `${type}/${printRange(code, ":")}`;
-}
-
-function printTypes(option: string, test: { types: readonly string[]; negated: boolean } | null): string {
-  return test === null ? "" : `${not(test)} ${option} ${test.types.join(",")}`;
-}
-
-function printAddressRange(option: string, range: NegatableRange | null): string {
-  if (range === null) return "";
-  return `${not(range)} ${option} ${formatAddress(range.lo)}-${formatAddress(range.hi)}`;
-}
-
-/** Units of a rate, in 1/10,000 s. */
-const RATE_UNITS = [
-  ["day", 864_000_000],
-  ["hour", 36_000_000],
-  ["min", 600_000],
-  ["sec", 10_000],
-] as const;
-
-/** The finest unit whose rounding is small, as print_rate() in libxt_limit.c chooses it. */
-function printRate({ average }: LimitMatch): string {
-  let chosen = 0;
-  for (let i = 1; i < RATE_UNITS.length; i++) {
-    const period = RATE_UNITS[i]![1];
-    if (average > period || Math.floor(period / average) < period % average) break;
-    chosen = i;
-  }
-  // a few rates would be read back as another one: 54003/day as 2250/hour
-  const exact = [RATE_UNITS[chosen]!, ...RATE_UNITS].find(
-    ([, period]) => Math.floor(period / Math.floor(period / average)) === average,
-  );
-  const [unit, period] = exact ?? RATE_UNITS[chosen]!;
-  return `${Math.floor(period / average)}/${unit}`;
-}
-
-function printTarget(target: Target): string {
+function printTarget(target: Target, family: Family): string {
   switch (target.kind) {
     case "ACCEPT":
     case "DROP":
@@ -197,57 +101,9 @@ function printTarget(target: Target): string {
       return ` -j ${target.chain}`;
     case "goto":
       return ` -g ${target.chain}`;
-    case "REJECT":
-      return ` -j REJECT --reject-with ${target.with}`;
-    case "LOG":
-      return ` -j LOG${printLog(target)}`;
-    case "MARK":
-      return ` -j MARK --set-xmark ${hex(target.value)}/${hex(target.mask)}`;
-    case "DNAT":
-      return ` -j DNAT --to-destination ${printNatRange(target.range)}${printNatFlags(target.range)}`;
-    case "SNAT":
-      return ` -j SNAT --to-source ${printNatRange(target.range)}${printNatFlags(target.range)}`;
-    case "MASQUERADE":
-    case "REDIRECT":
-      return ` -j ${target.kind}${printToPorts(target.range)}${printNatFlags(target.range)}`;
+    case "opaque":
+      return ` -j ${target.name}${target.options}`;
+    default:
+      return ` -j ${target.kind}${targetNamed(target.kind, family)!.print(target)}`;
   }
-}
-
-function printLog(target: LogTarget): string {
-  return (
-    (target.prefix === "" ? "" : ` --log-prefix ${quote(target.prefix)}`) +
-    (target.level === 4 ? "" : ` --log-level ${target.level}`) +
-    (target.tcpSequence ? " --log-tcp-sequence" : "") +
-    (target.tcpOptions ? " --log-tcp-options" : "") +
-    (target.ipOptions ? " --log-ip-options" : "") +
-    (target.uid ? " --log-uid" : "") +
-    (target.macdecode ? " --log-macdecode" : "")
-  );
-}
-
-function printNatRange({ addresses, ports, basePort }: NatRange): string {
-  let text = "";
-  if (addresses !== null) {
-    text += formatAddress(addresses.lo);
-    if (addresses.hi !== addresses.lo) text += `-${formatAddress(addresses.hi)}`;
-  }
-  if (ports !== null) text += `:${printRange(ports, "-")}`;
-  return basePort === null ? text : `${text}/${basePort}`;
-}
-
-function printToPorts({ ports }: NatRange): string {
-  return ports === null ? "" : ` --to-ports ${printRange(ports, "-")}`;
-}
-
-function printNatFlags({ random, randomFully, persistent }: NatRange): string {
-  return (random ? " --random" : "") + (randomFully ? " --random-fully" : "") + (persistent ? " --persistent" : "");
-}
-
-function hex(value: number): string {
-  return `0x${value.toString(16)}`;
-}
-
-/** Bare if it holds letters, digits, `_` and `-` alone (xtables_save_string()). */
-function quote(text: string): string {
-  return /^[\w-]+$/.test(text) ? text : `"${text.replace(/["\\']/g, "\\$&")}"`;
 }

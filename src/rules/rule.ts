@@ -8,16 +8,29 @@ import { formatProtocol, parseProtocol, PROTO_TCP } from "../net/protocol.ts";
 import { parseDecimal64 } from "../net/number.ts";
 import { Use, type Modules, type OptionReader, type Token } from "./getopt.ts";
 import type { Line } from "./line.ts";
-import { MATCHES, protocolMissing } from "./matches.ts";
-import { IPV6_MATCHES, OTHER_MATCHES, OTHER_TARGETS } from "./names.ts";
+import { checkOptions, Given, type Extension } from "./extension.ts";
+import { matchesOf, matchNamed, protocolMissing } from "./matches.ts";
+import { IPV6_MATCHES, OLD_NEGATION, OTHER_MATCHES, OTHER_TARGETS } from "./names.ts";
 import { BUILTIN_CHAINS } from "./ruleset.ts";
-import type { AddressTest, Counters, Header, InterfaceTest, Match, Rule, TableName, Target } from "./ruleset.ts";
+import type {
+  Address6Test,
+  AddressTest,
+  Counters,
+  Family,
+  Header,
+  InterfaceTest,
+  Match,
+  Rule,
+  TableName,
+  Target,
+} from "./ruleset.ts";
 import { sharedAddress, SharedBySetting, sharedFragment, sharedHeader, sharedInterface, sharedProto } from "./share.ts";
-import { TARGETS } from "./targets.ts";
-import { OLD_NEGATION, readAddresses, readInterface } from "./values.ts";
+import { targetNamed, targetsOf } from "./targets.ts";
+import { readAddresses, readAddresses6, readInterface } from "./values.ts";
 
 /** What a rule may refer to. */
 export interface Scope {
+  readonly family: Family;
   readonly table: TableName;
   /** The jump to a user chain of the table; undefined if it is not defined so far. */
   readonly jump: (chain: string) => Target | undefined;
@@ -105,6 +118,7 @@ export class RuleDraft implements Modules {
         this.setCounters(text, token, reader);
         break;
       case "4":
+      case "6":
       case "v":
         break;
       case "t":
@@ -126,13 +140,17 @@ export class RuleDraft implements Modules {
   }
 
   private addMatch(name: string, word: number): void {
-    const match = MATCHES.get(name);
+    const { family } = this.scope;
+    const match = matchNamed(name, family);
     if (match !== undefined) {
       this.matches.push(new Use(match, word));
       return;
     }
-    if (OTHER_MATCHES.has(name)) this.line.fail(`match ${name} is not modelled yet`, word);
-    if (IPV6_MATCHES.has(name)) this.line.fail(`match ${name} is of IPv6, which is not modelled yet`, word);
+    if (OTHER_MATCHES.has(name) || IPV6_MATCHES.has(name)) this.line.fail(`match ${name} is not modelled yet`, word);
+    const other = family === 4 ? 6 : 4;
+    if (matchNamed(name, other) !== undefined) {
+      this.line.fail(`match ${name} is of IPv${other}, and these rules are of IPv${family}`, word);
+    }
     if (name === "!") this.line.fail("-m cannot be negated; the ! belongs to one of its options", word);
     this.line.fail(`there is no match "${name}" in iptables 1.8.9`, word);
   }
@@ -140,7 +158,7 @@ export class RuleDraft implements Modules {
   private setJump(name: string, word: number): void {
     const { line, scope } = this;
     const verdict = VERDICTS.get(name);
-    const extension = TARGETS.get(name);
+    const extension = targetNamed(name, scope.family);
     if (verdict !== undefined) this.target = verdict;
     else if (extension !== undefined) this.targetUse = new Use(extension, word);
     else this.target = scope.jump(name) ?? this.refuseTarget(name, word);
@@ -150,6 +168,10 @@ export class RuleDraft implements Modules {
   private refuseTarget(name: string, word: number): never {
     const { line, scope } = this;
     if (OTHER_TARGETS.has(name)) return line.fail(`target ${name} is not modelled yet`, word);
+    const other = scope.family === 4 ? 6 : 4;
+    if (targetNamed(name, other) !== undefined) {
+      return line.fail(`target ${name} is of IPv${other}, and these rules are of IPv${scope.family}`, word);
+    }
     if ((BUILTIN_CHAINS[scope.table] as readonly string[]).includes(name)) {
       return line.fail(`${name} is a built-in chain; nothing can jump to it`, word);
     }
@@ -177,13 +199,13 @@ export class RuleDraft implements Modules {
     const { line, proto, protoNegated } = this;
     const { use, option } = found!;
     const name = `--${option.name}`;
-    if (!option.modelled) line.fail(`option ${name} of ${use.extension.name} is not modelled yet`, index);
     let second = "";
     if (option.args === 2) {
       if (argument === "!") line.fail(OLD_NEGATION, word);
       second = reader.takeOptional() ?? line.fail(`${name} takes two words`, index);
     }
-    for (const setting of use.settings) if (setting.key === option.key) line.fail(`${name} stands twice`, index);
+    const twice = !option.multiple && use.settings.some((setting) => setting.key === option.key);
+    if (twice) line.fail(`${name} stands twice`, index);
     if (negated && !option.negatable) line.fail(`${name} cannot be negated`, index);
     use.settings.push({
       option,
@@ -199,7 +221,8 @@ export class RuleDraft implements Modules {
 
   /** `-p tcp --dport 80`: the match is loaded where the first of its options stands. False if there is none to load. */
   loadProtocolMatch(index: number): boolean {
-    const match = this.protoGiven && !this.protoUsed ? MATCHES.get(formatProtocol(this.proto)) : undefined;
+    const match =
+      this.protoGiven && !this.protoUsed ? matchNamed(formatProtocol(this.proto), this.scope.family) : undefined;
     if (match === undefined) return false;
     this.protoUsed = true;
     this.matches.push(new Use(match, index));
@@ -213,8 +236,12 @@ export class RuleDraft implements Modules {
       return this.line.fail(`unknown option --${name}, or one of match ${proto}, which is not modelled yet`, index);
     }
     const owners = [
-      ...[...MATCHES.values()].filter(({ options }) => options.has(name)).map((match) => `-m ${match.name}`),
-      ...[...TARGETS.values()].filter(({ options }) => options.has(name)).map((target) => `-j ${target.name}`),
+      ...[...matchesOf(this.scope.family)]
+        .filter(({ options }) => options.has(name))
+        .map((match) => `-m ${match.name}`),
+      ...[...targetsOf(this.scope.family)]
+        .filter(({ options }) => options.has(name))
+        .map((target) => `-j ${target.name}`),
     ];
     if (owners.length === 0) return this.line.fail(`unknown option --${name}`, index);
     return this.line.fail(`--${name} must stand behind ${owners.join(" or ")}`, index);
@@ -243,8 +270,9 @@ export class RuleDraft implements Modules {
     const outIface = isIdle(this.outIface) ? null : this.outIface;
     const proto = sharedProto(this.proto, this.protoNegated);
 
-    const sources = readTests(line, this.src);
-    const destinations = readTests(line, this.dst);
+    const six = scope.family === 6;
+    const sources = six ? readTests6(line, this.src) : readTests(line, this.src);
+    const destinations = six ? readTests6(line, this.dst) : readTests(line, this.dst);
     const negated = this.src?.negated === true ? this.src : this.dst?.negated === true ? this.dst : null;
     if (negated !== null && (sources.length > 1 || destinations.length > 1)) {
       line.fail("iptables allows no negated address in a rule with a list of addresses", negated.word);
@@ -254,7 +282,7 @@ export class RuleDraft implements Modules {
     const position = line.positionOf(0);
     for (const src of sources) {
       for (const dst of destinations) {
-        const header = sharedHeader(src, dst, inIface, outIface, proto, fragment);
+        const header = sharedHeader(...addressesOf(src, dst), inIface, outIface, proto, fragment);
         const rule: Rule = { header, matches, target, counters, position, text: line.text };
         rules.push(rule);
         if (inIface !== this.inIface || outIface !== this.outIface) scope.hasIdleTest(rule);
@@ -266,19 +294,31 @@ export class RuleDraft implements Modules {
   private finishTarget(): Target | null {
     if (this.targetUse === null) return this.target;
     const { line } = this;
-    const { table } = this.scope;
     const { extension, settings, word } = this.targetUse;
-    const target = sharedTargets.get(extension, settings, () => extension.read(settings, { line, word }));
-    if (target.kind === "REJECT" && table !== "filter") {
-      line.fail(`REJECT is not allowed in table ${table}, only in filter`, word);
-    }
-    if (target.kind === "REJECT" && target.with === "tcp-reset" && (this.proto !== PROTO_TCP || this.protoNegated)) {
+    this.checkPlace(extension, word);
+    const target = sharedTargets[this.scope.family].get(extension, settings, () => this.read(this.targetUse!));
+    const reset = target.kind === "REJECT" ? target.with === "tcp-reset" : target.kind === "opaque" && isReset6(target);
+    if (reset && (this.proto !== PROTO_TCP || this.protoNegated)) {
       line.fail("tcp-reset needs -p tcp, not negated", settings[0]?.word ?? word);
     }
-    if (NAT_TARGETS.includes(target.kind) && table !== "nat") {
-      line.fail(`${target.kind} is not allowed in table ${table}, only in nat`, word);
-    }
     return target;
+  }
+
+  private read<T>({ extension, settings, word }: Use<T>): T {
+    const given = new Given(settings, this.line, word, this.scope.family);
+    checkOptions(extension, given);
+    return extension.read(given);
+  }
+
+  /** The table, and the protocol that the rule asks (xt_check_match() and xt_check_target() in x_tables.c). */
+  private checkPlace({ name, tables, protos }: Extension<unknown>, word: number): void {
+    const { table } = this.scope;
+    if (tables?.includes(table) === false) {
+      this.line.fail(`${name} is not allowed in table ${table}, only in ${tables.join(" and ")}`, word);
+    }
+    if (protos !== undefined && (this.protoNegated || !protos.includes(this.proto))) {
+      this.line.fail(protocolMissing(name, protos), word);
+    }
   }
 
   private finishMatches(): readonly Match[] {
@@ -289,14 +329,12 @@ export class RuleDraft implements Modules {
   }
 
   /** The match in a list of its own, which serves rules that have no other. */
-  private finishMatch({ extension, settings, word }: Use<Match>): readonly Match[] {
-    const { line } = this;
-    if (extension.proto !== undefined && (this.proto !== extension.proto || this.protoNegated)) {
-      line.fail(protocolMissing(extension), word);
-    }
-    const read = () => [extension.read(settings, { line, word })];
+  private finishMatch(use: Use<Match>): readonly Match[] {
+    const { extension, settings, word } = use;
+    this.checkPlace(extension, word);
+    const read = () => [this.read(use)];
     // comments are seldom alike
-    return extension.name === "comment" ? read() : sharedMatches.get(extension, settings, read);
+    return extension.name === "comment" ? read() : sharedMatches[this.scope.family].get(extension, settings, read);
   }
 }
 
@@ -314,12 +352,14 @@ const VERDICTS: ReadonlyMap<string, Target> = new Map([
   ["RETURN", { kind: "RETURN" }],
 ]);
 
-const NAT_TARGETS: readonly Target["kind"][] = ["DNAT", "SNAT", "MASQUERADE", "REDIRECT"];
+function isReset6({ name, options }: Extract<Target, { kind: "opaque" }>): boolean {
+  return name === "REJECT" && options.endsWith("tcp-reset");
+}
 
 const NO_MATCHES: readonly Match[] = [];
 const NO_ADDRESSES: readonly (AddressTest | null)[] = [null];
-const sharedMatches = new SharedBySetting<readonly Match[]>();
-const sharedTargets = new SharedBySetting<Target>();
+const sharedMatches = { 4: new SharedBySetting<readonly Match[]>(), 6: new SharedBySetting<readonly Match[]>() };
+const sharedTargets = { 4: new SharedBySetting<Target>(), 6: new SharedBySetting<Target>() };
 
 function isIdle(test: InterfaceTest | null): boolean {
   return test !== null && test.wildcard && test.name === "" && !test.negated;
@@ -331,4 +371,23 @@ function readTests(line: Line, given: Addresses | null): readonly (AddressTest |
   const printed = parsePrintedNetwork(text);
   if (printed !== null) return [sharedAddress(printed.address, printed.mask, negated)];
   return readAddresses(line, word, text, negated).map((test) => sharedAddress(test.address, test.mask, negated));
+}
+
+function readTests6(line: Line, given: Addresses | null): readonly (Address6Test | null)[] {
+  if (given === null) return NO_ADDRESSES as readonly null[];
+  const { text, word, negated } = given;
+  return readAddresses6(line, word, text, negated).map((test) => (test.mask === 0n && !negated ? null : test));
+}
+
+/** The addresses of a header, in the places of their family. */
+function addressesOf(
+  src: AddressTest | Address6Test | null,
+  dst: AddressTest | Address6Test | null,
+): [AddressTest | null, AddressTest | null, Header["v6"]] {
+  const four = (test: typeof src): AddressTest | null =>
+    typeof test?.address === "number" ? (test as AddressTest) : null;
+  const six = (test: typeof src): Address6Test | null =>
+    typeof test?.address === "bigint" ? (test as Address6Test) : null;
+  const v6 = six(src) === null && six(dst) === null ? null : { src: six(src), dst: six(dst) };
+  return [four(src), four(dst), v6];
 }

@@ -8,6 +8,9 @@ import type { Range } from "../net/range.ts";
 
 export type { Range };
 
+/** IPv4 or IPv6. */
+export type Family = 4 | 6;
+
 export type TableName = "raw" | "mangle" | "nat" | "filter" | "security";
 
 export type Hook = "PREROUTING" | "INPUT" | "FORWARD" | "OUTPUT" | "POSTROUTING";
@@ -32,6 +35,8 @@ export interface Position {
 }
 
 export interface Ruleset {
+  /** Rules of IPv6 are parsed and printed; they are not run yet. */
+  readonly family: Family;
   /** Each table at most once, in the order of the input. */
   readonly tables: readonly Table[];
   /** What the user should be told: leniences used, sections of other commands left out. */
@@ -75,6 +80,8 @@ export interface Header {
   readonly dst: AddressTest | null;
   readonly inIface: InterfaceTest | null;
   readonly outIface: InterfaceTest | null;
+  /** The addresses of an IPv6 rule, for which `src` and `dst` are null; null if it asks none. */
+  readonly v6: { readonly src: Address6Test | null; readonly dst: Address6Test | null } | null;
   /** null: any protocol (`-p all` parses to null). */
   readonly proto: { readonly proto: number; readonly negated: boolean } | null;
   /** `-f`: second and later fragments. */
@@ -89,6 +96,12 @@ export interface AddressTest {
   readonly negated: boolean;
 }
 
+export interface Address6Test {
+  readonly address: bigint;
+  readonly mask: bigint;
+  readonly negated: boolean;
+}
+
 export interface InterfaceTest {
   /** Without the `+`; may be empty for `+` alone. */
   readonly name: string;
@@ -97,12 +110,22 @@ export interface InterfaceTest {
   readonly negated: boolean;
 }
 
+/** value & mask, or what is asked of them: see where it is used. */
+export interface MaskedValue {
+  readonly value: number;
+  readonly mask: number;
+}
+
 export interface NegatableRange extends Range {
   readonly negated: boolean;
 }
 
 export const CT_STATES = ["INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED", "SNAT", "DNAT"] as const;
 export type CtStateName = (typeof CT_STATES)[number];
+
+/** The bits of a connection's status that rules may ask. */
+export const CT_STATUSES = ["EXPECTED", "SEEN_REPLY", "ASSURED", "CONFIRMED"] as const;
+export type CtStatusName = (typeof CT_STATUSES)[number];
 
 /** In the order in which iptables prints them (RTN_ types of the kernel). */
 export const ADDRESS_TYPES = [
@@ -134,7 +157,11 @@ export type Match =
   | CommentMatch
   | IprangeMatch
   | LimitMatch
-  | StatisticMatch;
+  | StatisticMatch
+  | ConnmarkMatch
+  | ConnbytesMatch
+  | ConnlimitMatch
+  | OpaqueMatch;
 
 export interface TcpMatch {
   readonly kind: "tcp";
@@ -143,6 +170,8 @@ export interface TcpMatch {
   readonly dport: NegatableRange | null;
   /** Bits as in the header: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32. Holds if (flags & mask) == comp. */
   readonly flags: { readonly mask: number; readonly comp: number; readonly negated: boolean } | null;
+  /** `--tcp-option`: an option of this kind, 1 to 255, stands in the header. */
+  readonly option: { readonly kind: number; readonly negated: boolean } | null;
 }
 
 export interface UdpMatch {
@@ -159,11 +188,29 @@ export interface IcmpMatch {
   readonly negated: boolean;
 }
 
+/** All that is asked must hold; null: not asked. Addresses and ports are the connection's, not the packet's. */
 export interface ConntrackMatch {
   readonly kind: "conntrack";
-  /** Holds if any of them holds. */
-  readonly states: readonly CtStateName[];
-  readonly negated: boolean;
+  readonly state: { readonly states: readonly CtStateName[]; readonly negated: boolean } | null;
+  readonly proto: { readonly proto: number; readonly negated: boolean } | null;
+  readonly origSrc: ConntrackAddress | null;
+  readonly origDst: ConntrackAddress | null;
+  readonly replSrc: ConntrackAddress | null;
+  readonly replDst: ConntrackAddress | null;
+  readonly origSrcPort: NegatableRange | null;
+  readonly origDstPort: NegatableRange | null;
+  readonly replSrcPort: NegatableRange | null;
+  readonly replDstPort: NegatableRange | null;
+  /** Holds if any of the bits is set; none, for NONE: if no bit is set. */
+  readonly status: { readonly statuses: readonly CtStatusName[]; readonly negated: boolean } | null;
+  /** Seconds until the connection times out. */
+  readonly expire: NegatableRange | null;
+  readonly dir: "ORIGINAL" | "REPLY" | null;
+}
+
+export interface ConntrackAddress extends AddressTest {
+  /** As written, before the mask. */
+  readonly written: number;
 }
 
 /** The old name of `conntrack --ctstate`. */
@@ -232,6 +279,45 @@ export type StatisticMatch =
       readonly negated: boolean;
     };
 
+/** (the connection's mark & mask) == value. */
+export interface ConnmarkMatch extends MaskedValue {
+  readonly kind: "connmark";
+  readonly negated: boolean;
+}
+
+/** What the connection has carried so far lies in lo..hi. */
+export interface ConnbytesMatch {
+  readonly kind: "connbytes";
+  readonly lo: bigint;
+  /** CONNBYTES_END: no end. */
+  readonly hi: bigint;
+  readonly negated: boolean;
+  readonly mode: "packets" | "bytes" | "avgpkt";
+  readonly dir: "original" | "reply" | "both";
+}
+
+export const CONNBYTES_END = 0xffff_ffff_ffff_ffffn;
+
+/** Connections of the packet's network, this one among them. */
+export interface ConnlimitMatch {
+  readonly kind: "connlimit";
+  readonly limit: number;
+  /** More than `limit`; else at most `limit`. */
+  readonly above: boolean;
+  /** Prefix length of the network. */
+  readonly prefixLength: number;
+  /** Whose network. */
+  readonly of: "saddr" | "daddr";
+}
+
+/** A module that is parsed, checked and printed, and not modelled. */
+export interface OpaqueMatch {
+  readonly kind: "opaque";
+  readonly name: string;
+  /** As iptables-save prints them, with a blank before each. */
+  readonly options: string;
+}
+
 export const REJECT_KINDS = [
   "icmp-net-unreachable",
   "icmp-host-unreachable",
@@ -250,13 +336,67 @@ export type Target =
   | { readonly kind: "RETURN" }
   | { readonly kind: "jump"; readonly chain: string }
   | { readonly kind: "goto"; readonly chain: string }
-  | { readonly kind: "REJECT"; readonly with: RejectKind }
+  | RejectTarget
   | LogTarget
   | MarkTarget
   | { readonly kind: "DNAT"; readonly range: NatRange }
   | { readonly kind: "SNAT"; readonly range: NatRange }
   | { readonly kind: "MASQUERADE"; readonly range: NatRange }
-  | { readonly kind: "REDIRECT"; readonly range: NatRange };
+  | { readonly kind: "REDIRECT"; readonly range: NatRange }
+  | NetmapTarget
+  | ConnmarkTarget
+  | CtTarget
+  | { readonly kind: "NOTRACK" }
+  | OpaqueTarget;
+
+/** The network of the address is replaced, its host part stays. */
+export interface NetmapTarget {
+  readonly kind: "NETMAP";
+  /** Already masked. */
+  readonly address: number;
+  /** A prefix. */
+  readonly mask: number;
+}
+
+/** connmark_tg_shift() in net/netfilter/xt_connmark.c. */
+export type ConnmarkTarget = {
+  readonly kind: "CONNMARK";
+  /** What is written is shifted by so many bits, 0 to 32. */
+  readonly shift: { readonly dir: "left" | "right"; readonly bits: number };
+} & (
+  | /** connmark = (connmark & ~mask) ^ value. */ ({ readonly op: "set" } & MaskedValue)
+  | {
+      /** connmark = (connmark & ~ctmask) ^ (mark & nfmask), or mark = (mark & ~nfmask) ^ (connmark & ctmask). */
+      readonly op: "save" | "restore";
+      readonly nfmask: number;
+      readonly ctmask: number;
+    }
+);
+
+/** Only in raw: attaches a template to the packet, or makes it UNTRACKED. The first that takes effect wins. */
+export interface CtTarget {
+  readonly kind: "CT";
+  /** Nothing else counts then. */
+  readonly notrack: boolean;
+  /** `mark`: the packet's mark, its low 16 bits. */
+  readonly zone: { readonly id: number | "mark"; readonly dir: "both" | "ORIGINAL" | "REPLY" } | null;
+  readonly helper: string | null;
+  readonly timeout: string | null;
+  readonly events: readonly string[];
+  readonly expEvents: readonly string[];
+}
+
+/** A target that is parsed, checked and printed, and not modelled. */
+export interface OpaqueTarget {
+  readonly kind: "opaque";
+  readonly name: string;
+  readonly options: string;
+}
+
+export interface RejectTarget {
+  readonly kind: "REJECT";
+  readonly with: RejectKind;
+}
 
 export interface LogTarget {
   readonly kind: "LOG";

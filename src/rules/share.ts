@@ -79,26 +79,36 @@ export function sharedAddress(address: number, mask: number, negated: boolean): 
   return (slots[slot] = { address, mask, negated });
 }
 
-const EMPTY_HEADER: Header = { src: null, dst: null, inIface: null, outIface: null, proto: null, fragment: null };
+const EMPTY_HEADER: Header = {
+  src: null,
+  dst: null,
+  v6: null,
+  inIface: null,
+  outIface: null,
+  proto: null,
+  fragment: null,
+};
 let lastHeader = EMPTY_HEADER;
 
 /** Rules in a row often ask the same. */
 export function sharedHeader(
   src: AddressTest | null,
   dst: AddressTest | null,
+  v6: Header["v6"],
   inIface: InterfaceTest | null,
   outIface: InterfaceTest | null,
   proto: Header["proto"],
   fragment: Header["fragment"],
 ): Header {
-  if (!src && !dst && !inIface && !outIface && !proto && !fragment) return EMPTY_HEADER;
+  if (!src && !dst && !v6 && !inIface && !outIface && !proto && !fragment) return EMPTY_HEADER;
   const last = lastHeader;
   const same =
     last.src === src &&
     last.dst === dst &&
+    last.v6 === v6 &&
     last.inIface === inIface &&
     last.outIface === outIface &&
     last.proto === proto &&
     last.fragment === fragment;
-  return same ? last : (lastHeader = { src, dst, inIface, outIface, proto, fragment });
+  return same ? last : (lastHeader = { src, dst, v6, inIface, outIface, proto, fragment });
 }

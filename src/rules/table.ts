@@ -2,14 +2,14 @@
 //
 // Follows libiptc.c (1.8.9): chains must exist before they are named; user chains are kept sorted by name.
 
-import type { Counters, Chain, Hook, Position, Rule, Table, TableName, Target } from "./ruleset.ts";
+import type { Counters, Chain, Family, Hook, Position, Rule, Table, TableName, Target } from "./ruleset.ts";
 import { BUILTIN_CHAINS } from "./ruleset.ts";
 import type { Command } from "./command.ts";
 import type { Line } from "./line.ts";
 import { OTHER_TARGETS } from "./names.ts";
 import { printRule } from "./print.ts";
 import type { Scope } from "./rule.ts";
-import { TARGETS } from "./targets.ts";
+import { isTargetName } from "./targets.ts";
 
 /** A chain while its table is read. */
 class ChainDraft {
@@ -95,11 +95,12 @@ export class TableDraft {
   readonly idleTests = new Set<Rule>();
   readonly scope: Scope;
 
-  constructor(name: TableName, position: Position) {
+  constructor(name: TableName, family: Family, position: Position) {
     this.name = name;
     this.position = position;
     for (const hook of BUILTIN_CHAINS[name]) this.chains.set(hook, new ChainDraft(hook, hook, null));
     this.scope = {
+      family,
       table: name,
       jump: (chain) => this.userChain(chain)?.jump,
       goto: (chain) => this.userChain(chain)?.goto,
@@ -143,7 +144,7 @@ export class TableDraft {
       line.fail(`the name of a chain cannot begin with ${name[0] ?? ""}`, word);
     }
     if (/\s/.test(name)) line.fail("the name of a chain cannot hold blanks", word);
-    if (VERDICTS.has(name) || TARGETS.has(name) || OTHER_TARGETS.has(name)) {
+    if (VERDICTS.has(name) || isTargetName(name) || OTHER_TARGETS.has(name)) {
       line.fail(`a chain cannot have the name of a target, ${name}`, word);
     }
   }
@@ -239,14 +240,14 @@ export class TableDraft {
 
   private indexOfEqual(line: Line, chain: ChainDraft, rule: Rule, word: number): number {
     // equal rules print alike; most others differ in something that is quicker to see
-    const wanted = printRule(chain.name, rule);
+    const wanted = printRule(chain.name, rule, this.scope.family);
     const index = chain.rules.findIndex(
       (other) =>
         other.target?.kind === rule.target?.kind &&
         other.matches.length === rule.matches.length &&
         other.header.src?.address === rule.header.src?.address &&
         other.header.dst?.address === rule.header.dst?.address &&
-        printRule(chain.name, other) === wanted,
+        printRule(chain.name, other, this.scope.family) === wanted,
     );
     return index >= 0 ? index : line.fail(`no such rule in chain ${chain.name}: \`${wanted}\``, word);
   }

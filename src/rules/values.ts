@@ -1,10 +1,12 @@
 // Arguments of options that several modules share: ports, marks, addresses, interfaces. Each throws RuleError.
 
 import { formatAddress, parseMask, parseNetwork } from "../net/address.ts";
+import { parseAddress6, prefixMask6 } from "../net/address6.ts";
 import { parseDecimal, parseNumber } from "../net/number.ts";
 import { servicePort } from "../net/service.ts";
 import type { Line } from "./line.ts";
-import type { AddressTest, InterfaceTest, Range } from "./ruleset.ts";
+import { OLD_NEGATION } from "./names.ts";
+import type { Address6Test, AddressTest, InterfaceTest, Range } from "./ruleset.ts";
 
 /** A number as C writes it, decimal, octal or hexadecimal. */
 export function readNumber(line: Line, word: number, text: string, min: number, max: number): number {
@@ -59,24 +61,13 @@ function readPorts(line: Line, word: number, text: string, read: (text: string) 
   return range;
 }
 
-/** `VALUE` or `VALUE/MASK`; the mask is all ones if left out. */
-export function readMark(line: Line, word: number, text: string): { value: number; mask: number } {
-  const slash = text.indexOf("/");
-  if (text === "!") line.fail(OLD_NEGATION, word);
-  if (slash < 0) return { value: readNumber(line, word, text, 0, 0xffffffff), mask: 0xffffffff };
-  return {
-    value: readNumber(line, word, text.slice(0, slash), 0, 0xffffffff),
-    mask: readNumber(line, word, text.slice(slash + 1), 0, 0xffffffff),
-  };
-}
-
 /** The argument of `-s` or `-d`: one address with or without mask, or a list of them. */
 export function readAddresses(line: Line, word: number, text: string, negated: boolean): readonly AddressTest[] {
   return text.split(",").map((item) => readAddress(line, word, item.trimStart(), negated));
 }
 
 function readAddress(line: Line, word: number, text: string, negated: boolean): AddressTest {
-  if (text.includes(":")) line.failPart(`${text} is an IPv6 address; IPv6 is not modelled yet`, word, text);
+  if (text.includes(":")) line.failPart(`${text} is an IPv6 address, and these rules are of IPv4`, word, text);
   const slash = text.lastIndexOf("/");
   const mask = slash < 0 ? 0xffffffff : parseMask(text.slice(slash + 1));
   if (mask === null) {
@@ -90,6 +81,26 @@ function readAddress(line: Line, word: number, text: string, negated: boolean): 
   if (name === "!") line.failPart(OLD_NEGATION, word, name);
   if (/^[\d.]*$/.test(name)) line.failPart(`"${name}" is no IPv4 address`, word, name);
   return line.failPart(`"${name}" is a host name; write the address, nothing is looked up here`, word, name);
+}
+
+/** The same of IPv6 (xtables_ip6parse_multiple()). */
+export function readAddresses6(line: Line, word: number, text: string, negated: boolean): readonly Address6Test[] {
+  return text.split(",").map((item) => readAddress6(line, word, item.trimStart(), negated));
+}
+
+function readAddress6(line: Line, word: number, text: string, negated: boolean): Address6Test {
+  const slash = text.lastIndexOf("/");
+  const length = slash < 0 ? "128" : text.slice(slash + 1);
+  const bits = parseNumber(length, 128);
+  const mask = bits === null ? parseAddress6(length) : prefixMask6(bits);
+  if (mask === null) return line.failPart(`"${length}" is no mask: write 0..128 or the form of an address`, word, text);
+  if (mask === 0n) return { address: 0n, mask, negated };
+  const name = slash < 0 ? text : text.slice(0, slash);
+  const address = parseAddress6(name);
+  if (address !== null) return { address: address & mask, mask, negated };
+  if (name === "!") line.failPart(OLD_NEGATION, word, name);
+  if (/^[\d.]+$/.test(name)) line.failPart(`${name} is an IPv4 address, and these rules are of IPv6`, word, name);
+  return line.failPart(`"${name}" is no IPv6 address; host names are not looked up here`, word, name);
 }
 
 /** The argument of `-i` or `-o`. */
@@ -135,6 +146,3 @@ export function readNames<T extends string>(
   }
   return names.filter((name) => found.has(name));
 }
-
-export const OLD_NEGATION =
-  "the ! stands in front of the option since iptables 1.4.3: `! -s ADDRESS`, not `-s ! ADDRESS`";

@@ -88,7 +88,7 @@ function world(
     const proto = draw.chance(0.05) ? "tcp" : "udp";
     return { id: index + 1, in: "eth0", src: formatAddress(src), dst: formatAddress(dst), proto, sport: 9, dport };
   });
-  const ruleset: Ruleset = { tables: [{ name: "filter", chains, position: POSITION }], notes: [] };
+  const ruleset: Ruleset = { family: 4, tables: [{ name: "filter", chains, position: POSITION }], notes: [] };
   return { ruleset, host: HOST, packets };
 }
 
@@ -103,7 +103,7 @@ function chain(name: string, policy: Chain["policy"], rules: readonly Rule[]): C
 function rule(header: Partial<Header>, matches: readonly Match[], target: Target | null): Rule {
   const asksPorts = matches.some(({ kind }) => kind === "udp");
   const proto = asksPorts ? { proto: UDP, negated: false } : null;
-  const whole = { src: null, dst: null, inIface: null, outIface: null, fragment: null, ...header, proto };
+  const whole = { src: null, dst: null, v6: null, inIface: null, outIface: null, fragment: null, ...header, proto };
   return { header: whole, matches, target, counters: null, position: POSITION, text: "" };
 }
 

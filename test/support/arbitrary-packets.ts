@@ -378,9 +378,10 @@ function comes(port: number, { matches }: Rule): boolean {
 
 function isFlagged(flags: string, { matches }: Rule): boolean {
   return matches.every((match) => {
-    if (match.kind === "conntrack" || match.kind === "state") {
+    const state = match.kind === "conntrack" ? match.state : match.kind === "state" ? match : null;
+    if (state !== null) {
       // without connections before it a packet is NEW or INVALID, and its flags say which
-      return match.states.includes(NEW_FLAGS.has(flags) ? "NEW" : "INVALID") !== match.negated;
+      return state.states.includes(NEW_FLAGS.has(flags) ? "NEW" : "INVALID") !== state.negated;
     }
     if (match.kind !== "tcp" || match.flags === null) return true;
     return ((flagBits(flags) & match.flags.mask) === match.flags.comp) !== match.flags.negated;

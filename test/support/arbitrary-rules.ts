@@ -13,6 +13,7 @@ import {
   TABLES,
   type AddressTest,
   type Chain,
+  type ConntrackMatch,
   type CtStateName,
   type Header,
   type Hook,
@@ -80,7 +81,7 @@ export function drawRuleset(draw: Draw, surroundings: Surroundings, options: Rul
   const share: Record<TableName, number> = { raw: 0.25, mangle: 0.5, nat: 0.65, filter: 0.95, security: 0.15 };
   let names = TABLES.filter((name) => draw.chance(share[name]));
   if (names.length === 0) names = ["filter"];
-  return { tables: draw.shuffled(names).map((name) => drawTable(draw, name, words, options)), notes: [] };
+  return { family: 4, tables: draw.shuffled(names).map((name) => drawTable(draw, name, words, options)), notes: [] };
 }
 
 function drawWords(draw: Draw, { ifaces, own, near, far, marks }: Surroundings): Words {
@@ -251,7 +252,7 @@ function drawCounters(draw: Draw, words: Words): Rule["counters"] {
 
 function blank(): Draft {
   return {
-    header: { src: null, dst: null, inIface: null, outIface: null, proto: null, fragment: null },
+    header: { src: null, dst: null, v6: null, inIface: null, outIface: null, proto: null, fragment: null },
     matches: [],
   };
 }
@@ -284,7 +285,7 @@ function addCondition(draw: Draw, draft: Draft, site: Site, words: Words, option
         addTransport(draw, draft, words, negated);
       },
     ],
-    [5, () => matches.push({ kind: "conntrack", states: drawStates(draw, CT_STATES), negated })],
+    [5, () => matches.push(conntrackOf({ states: drawStates(draw, CT_STATES), negated }))],
     [3, () => matches.push({ kind: "state", states: drawStates(draw, CT_STATES.slice(0, 5)), negated })],
     [6, () => matches.push(drawAddrtype(draw, site))],
     [9, () => matches.push({ kind: "mark", ...draw.pick(words.marks), negated })],
@@ -339,7 +340,7 @@ function drawTcp(draw: Draw, words: Words, negated: boolean): Match {
   const ports = asksFlags && draw.chance(0.6) ? { sport: null, dport: null } : drawPorts(draw, words, negated);
   const mask = draw.pick([0x17, 0x17, 0x3f, 0x06, 0x12, 0x01]);
   const comp = mask & draw.pick([0x02, 0x02, 0x12, 0x10, 0x04, 0x00, 0x3f]);
-  return { kind: "tcp", ...ports, flags: asksFlags ? { mask, comp, negated: draw.chance(0.25) } : null };
+  return { kind: "tcp", ...ports, flags: asksFlags ? { mask, comp, negated: draw.chance(0.25) } : null, option: null };
 }
 
 function drawPorts(
@@ -361,6 +362,25 @@ function drawMultiport(draw: Draw, words: Words, negated: boolean): Match {
     if (slots >= 0) ports.push(range);
   }
   return { kind: "multiport", which: draw.pick(["sports", "dports", "ports", "ports"] as const), ports, negated };
+}
+
+function conntrackOf(state: ConntrackMatch["state"]): ConntrackMatch {
+  return {
+    kind: "conntrack",
+    state,
+    proto: null,
+    origSrc: null,
+    origDst: null,
+    replSrc: null,
+    replDst: null,
+    origSrcPort: null,
+    origDstPort: null,
+    replSrcPort: null,
+    replDstPort: null,
+    status: null,
+    expire: null,
+    dir: null,
+  };
 }
 
 function drawStates(draw: Draw, states: readonly CtStateName[]): CtStateName[] {

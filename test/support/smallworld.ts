@@ -110,7 +110,7 @@ const HOOKS: readonly Hook[] = ["INPUT", "FORWARD", "OUTPUT"];
 function together(small: readonly SmallRuleset[]): Ruleset {
   const builtin = HOOKS.map((hook, index) => builtinChain(hook, "DROP", renamed(small[index]?.builtin ?? [], hook)));
   const user = HOOKS.map((hook, index) => userChain(`X-${hook}`, renamed(small[index]?.x ?? [], hook)));
-  return { tables: [MARKS, table("filter", [...builtin, ...user])], notes: [] };
+  return { family: 4, tables: [MARKS, table("filter", [...builtin, ...user])], notes: [] };
 }
 
 function renamed(rules: readonly Rule[], hook: Hook): Rule[] {
@@ -123,7 +123,7 @@ function renamed(rules: readonly Rule[], hook: Hook): Rule[] {
 /** The other built-in chains are empty. */
 function filter(builtin: Chain, user: readonly Chain[]): Ruleset {
   const chains = HOOKS.map((hook) => (hook === builtin.name ? builtin : builtinChain(hook, "ACCEPT", [])));
-  return { tables: [table("filter", [...chains, ...user])], notes: [] };
+  return { family: 4, tables: [table("filter", [...chains, ...user])], notes: [] };
 }
 
 function table(name: TableName, chains: readonly Chain[]): Table {
@@ -182,7 +182,7 @@ const MARKS = table("raw", [
 ]);
 
 function rule(header: Partial<Header>, matches: readonly Match[], target: Target | null): Rule {
-  const anything = { src: null, dst: null, inIface: null, outIface: null, proto: null, fragment: null };
+  const anything = { src: null, dst: null, v6: null, inIface: null, outIface: null, proto: null, fragment: null };
   return { header: { ...anything, ...header }, matches, target, counters: null, position: POSITION, text: "" };
 }
 
