@@ -309,41 +309,55 @@ export class Firewall {
 }
 
 export interface ChainOptions {
+  /** Whose interfaces and addresses the rules ask; null: those that the rules tell apart, and `addrtype` is refused. */
+  readonly host?: Host | null;
+  /** For what the kernel would draw by lot. 1. */
   readonly seed?: number;
-  readonly packets: number;
-  readonly traffic?: TrafficKind;
 }
 
-/**
- * One built-in chain alone, with packets drawn for it: interfaces are those that the rules tell apart. `rules` turns the
- * batch's answers into rules and policies. Throws a RuleError for what needs a host (addrtype).
- */
+/** One built-in chain, its tree built. */
+export interface BenchChain {
+  readonly batch: Batch;
+  /** Turns the batch's answers into rules and policies. */
+  readonly rules: RuleTable;
+  readonly interfaces: InterfaceTable;
+  /** Puts packets drawn for the chain into the batch. */
+  readonly draw: (packets: number, options?: { readonly seed?: number; readonly traffic?: TrafficKind }) => void;
+}
+
+/** One built-in chain alone. Throws a RuleError for what needs a host where there is none (addrtype). */
 export function benchChain(
   ruleset: Ruleset,
   tableName: TableName,
   hook: Hook,
-  options: ChainOptions,
-): { readonly batch: Batch; readonly rules: RuleTable } {
+  { host = null, seed = 1 }: ChainOptions = {},
+): BenchChain {
   refuseUnmodelled(ruleset);
   const table = ruleset.tables.find((each) => each.name === tableName);
   const chain = table?.chains.find((each) => each.name === hook);
   if (table === undefined || chain === undefined) throw new Error(`there is no chain ${tableName}:${hook}`);
   const rules = new RuleTable(ruleset);
   const memory = new MemoryTable(ruleset);
-  const interfaces = interfacesOfRules(ruleset);
+  const interfaces =
+    host === null ? interfacesOfRules(ruleset) : new InterfaceTable(host.interfaces.map((iface) => iface.name));
   const program = lowerChain(table, chain, {
     rules,
     interfaces,
     counting: false,
     odd: false,
-    addressesOf: null,
+    addressesOf: host === null ? null : addressTypes(host, interfaces),
     stateOf: (rule, match) => memory.numberOf(rule, match),
   });
-  const seed = options.seed ?? 1;
   const batch = new Batch(program, { stateCount: memory.count, seed });
   const aimed = { program, hook: HOOKS.indexOf(hook), nat: tableName === "nat" };
-  drawPackets(batch, aimed, interfaces, { packets: options.packets, seed, traffic: options.traffic ?? "edges" });
-  return { batch, rules };
+  return {
+    batch,
+    rules,
+    interfaces,
+    draw: (packets, { seed = 1, traffic = "edges" } = {}) => {
+      drawPackets(batch, aimed, interfaces, { packets, seed, traffic });
+    },
+  };
 }
 
 /** A ClassBench filter set; the answer of the batch is the number of the first rule that holds, from 0. */

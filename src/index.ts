@@ -5,7 +5,15 @@ export { toAnswer } from "./classifier.ts";
 export { Batch } from "./engine/batch.ts";
 export { EngineError } from "./engine/instance.ts";
 export { benchChain, benchClassbench, compileFirewall, Firewall } from "./firewall.ts";
-export type { Answer, ChainOptions, FirewallOptions, StreamOptions, StreamStep, Tally } from "./firewall.ts";
+export type {
+  Answer,
+  BenchChain,
+  ChainOptions,
+  FirewallOptions,
+  StreamOptions,
+  StreamStep,
+  Tally,
+} from "./firewall.ts";
 export { HostError } from "./host/error.ts";
 export type { Host, Interface, InterfaceAddress, PolicyRule, Route } from "./host/host.ts";
 export { parseHost } from "./host/parse.ts";

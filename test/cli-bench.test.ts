@@ -87,6 +87,16 @@ test("a built-in chain is asked with drawn packets, or with those of a trace", a
   assert.equal(readFileSync(files.out, "utf8"), "INPUT:policy\nINPUT:policy\n");
 });
 
+test("with a host a chain may ask for the host's own addresses", async (context) => {
+  const { trace, out } = temporaryFiles(context, { trace: `1 168430181 3 32768 6\n1 2 3 32768 6\n`, out: "" });
+  const args = ["--chain", "nat:PREROUTING", "--host", "examples/docker-host/host.json", "--runs", "1"];
+  const { code, stderr } = await verdictree("bench", RULES, ...args, "--trace", trace, "--out", out);
+  assert.deepEqual([code, stderr], [0, ""]);
+  // 10.10.10.101 is the host's own
+  assert.equal(readFileSync(out, "utf8"), "DOCKER:2\nPREROUTING:policy\n");
+  assert.equal((await verdictree("bench", RULES, ...args, "--packets", "1000")).code, 0);
+});
+
 test("what cannot be measured is a sentence", async (context) => {
   const files = temporaryFiles(context, {
     bad: "1 2 3 4 6\n1 2 3 70000 6\n",

@@ -9,12 +9,14 @@ import { Option } from "commander";
 import type { Command } from "commander";
 import type { Batch } from "../engine/batch.ts";
 import { benchChain, benchClassbench } from "../firewall.ts";
+import type { Host } from "../host/host.ts";
 import { NONE } from "../layout.ts";
 import { isClassbench, parseClassbench } from "../rules/classbench.ts";
 import { BUILTIN_CHAINS, TABLES } from "../rules/ruleset.ts";
 import type { Hook, Ruleset, TableName } from "../rules/ruleset.ts";
 import { UsageError } from "./errors.ts";
 import { readText, refuseSharedInput } from "./files.ts";
+import { loadHost } from "./hosts.ts";
 import { Interrupt } from "./interrupt.ts";
 import { grouped, whole } from "./numbers.ts";
 import { Progress } from "./progress.ts";
@@ -26,6 +28,7 @@ interface BenchOptions extends RulesOptions {
   readonly trace?: string;
   readonly packets?: number;
   readonly chain: string;
+  readonly host?: string;
   readonly seed: number;
   readonly runs: number;
   readonly json?: true;
@@ -57,6 +60,7 @@ export function registerBench(program: Command): void {
       whole(1, 2 ** 25),
     )
     .option("--chain <TABLE:CHAIN>", "the built-in chain that is asked", "filter:FORWARD")
+    .option("--host <HOST.json>", "whose interfaces and addresses the chain's rules ask")
     .option("--seed <N>", "of drawn packets", whole(0, 0xffffffff), 1)
     .option("--runs <N>", "timed passes over the packets", whole(1, 1000), 9)
     .addOption(new Option("--threads <N>", "threads to use").argParser(whole(1, 1)).default(1))
@@ -82,14 +86,15 @@ interface Subject {
 
 /** The exit code: 130 after ^C. */
 async function bench(positional: string | undefined, options: BenchOptions): Promise<number> {
-  refuseSharedInput([...rulePaths(positional, options), options.trace]);
+  refuseSharedInput([...rulePaths(positional, options), options.trace, options.host]);
   const texts = await readRules(positional, options);
   const [only] = texts;
   const trace = options.trace === undefined ? null : await readText(options.trace);
+  const host = options.host === undefined ? null : await loadHost(options.host);
   const subject =
     texts.length === 1 && isClassbench(only!.text)
       ? filterSet(only!.text, only!.file, trace, options)
-      : chainOf(parseTexts(texts, options), trace, options);
+      : chainOf(parseTexts(texts, options), host, trace, options);
 
   const { mpps, interrupted } = await measure(subject.batch, options);
   // first what may fail: behind a result on stdout there is no exit 2
@@ -114,15 +119,13 @@ function filterSet(text: string, file: string, trace: string | null, options: Be
   return { batch, rules: rules.length, buildMs, lineOf: (answer) => (answer === NONE ? "0" : String(answer + 1)) };
 }
 
-function chainOf(ruleset: Ruleset, trace: string | null, options: BenchOptions): Subject {
+function chainOf(ruleset: Ruleset, host: Host | null, trace: string | null, options: BenchOptions): Subject {
   const { table, hook } = chainNamed(options.chain, ruleset);
-  // once to be timed, with hardly a packet to draw
   const began = performance.now();
-  const timed = benchChain(ruleset, table, hook, { packets: 1, seed: options.seed });
+  const { batch, rules, draw } = benchChain(ruleset, table, hook, { host, seed: options.seed });
   const buildMs = performance.now() - began;
-  const packets = options.packets ?? DEFAULT_PACKETS;
-  const { batch, rules } = trace === null ? benchChain(ruleset, table, hook, { packets, seed: options.seed }) : timed;
-  if (trace !== null) batch.load(parseTrace(trace, options.trace!, options.packets ?? Infinity));
+  if (trace === null) draw(options.packets ?? DEFAULT_PACKETS, { seed: options.seed });
+  else batch.load(parseTrace(trace, options.trace!, options.packets ?? Infinity));
   const lineOf = (answer: number): string => {
     const { chain, number } = rules.refOf(batch.ruleOf(answer));
     return `${chain}:${number}`;

@@ -63,6 +63,11 @@ export class Batch {
     this.instance.words(at, records.length).set(records);
   }
 
+  /** The packets, FIELD_COUNT words each. Valid until the next call. */
+  records(): Uint32Array {
+    return this.instance.words(this.#packets, this.#count * FIELD_COUNT);
+  }
+
   /** Classifies all packets anew, in order. */
   classify(): void {
     const { exports } = this.instance;
