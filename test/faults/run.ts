@@ -2,9 +2,11 @@
 //
 // A fault is a patch beside this file; its first line says what it breaks. Each is applied to a copy of the tree, the
 // WASM built anew if the patch touches it, and the tests are run, the quick ones first, until one fails. A patch that
-// does not apply, a copy that does not build, or a fault that no test catches is a failure of this program.
+// does not apply (all are tried before any test runs), a copy that does not build, or a fault that no test catches is a
+// failure of this program.
 //
 //     npm run test:faults [-- NAME...]      only the patches whose file names contain a NAME
+//     npm run test:faults -- --check        only whether all patches apply: code that they touch may have changed
 
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
@@ -13,7 +15,12 @@ import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** In this order: the first that fails is named. */
-const TESTS = ["test/cases.test.ts", "test/property-engine.test.ts", "test/smallworld.test.ts"];
+const TESTS = [
+  "test/cases.test.ts",
+  "test/property-engine.test.ts",
+  "test/smallworld.test.ts",
+  "test/rules-damage.test.ts",
+];
 /** Random worlds for each fault. */
 const WORLDS = "150";
 const COPIED = ["src", "assembly", "test", "package.json", "tsconfig.json", "tsconfig.build.json", "asconfig.json"];
@@ -30,33 +37,60 @@ interface Result {
   readonly output: string;
 }
 
-const names = process.argv.slice(2);
+const onlyCheck = process.argv.includes("--check");
+const names = process.argv.slice(2).filter((argument) => argument !== "--check");
 const patches = readdirSync(HERE)
   .filter((file) => file.endsWith(".patch"))
   .filter((file) => names.length === 0 || names.some((name) => file.includes(name)))
   .sort();
 
-let failures = 0;
-// without a fault all must pass, else a failure would say nothing
-failures += report("no fault", 0, (folder) => {
-  const failed = firstFailure(folder);
-  return failed === null ? { ok: true, output: "every test passes" } : { ok: false, output: failed };
-});
-for (const patch of patches) {
-  const text = readFileSync(join(HERE, patch), "utf8");
-  failures += report(basename(patch, ".patch"), 1, (folder) => {
-    const applied = run(folder, "git", ["apply", "-C1", "--whitespace=nowarn", join(HERE, patch)]);
-    if (!applied.ok) return { ok: false, output: `the patch does not apply: ${applied.output}` };
-    if (/^\+\+\+ b\/(assembly\/|src\/layout\.ts)/m.test(text)) {
-      const built = build(folder);
-      if (!built.ok) return { ok: false, output: `the copy does not build: ${built.output}` };
-    }
+const stale = patches.filter((patch) => !applies(patch));
+const sound = patches.filter((patch) => !stale.includes(patch));
+let failures = stale.length;
+if (!onlyCheck) {
+  // without a fault all must pass, else a failure would say nothing
+  failures += report("no fault", 0, (folder) => {
     const failed = firstFailure(folder);
-    return failed === null ? { ok: false, output: "no test fails" } : { ok: true, output: failed };
+    return failed === null ? { ok: true, output: "every test passes" } : { ok: false, output: failed };
   });
+  for (const patch of sound) {
+    failures += report(basename(patch, ".patch"), 1, (folder) => {
+      apply(folder, patch);
+      if (touched(patch).some((file) => file.startsWith("assembly/") || file === "src/layout.ts")) {
+        const built = build(folder);
+        if (!built.ok) return { ok: false, output: `the copy does not build: ${built.output}` };
+      }
+      const failed = firstFailure(folder);
+      return failed === null ? { ok: false, output: "no test fails" } : { ok: true, output: failed };
+    });
+  }
 }
 console.log(`${patches.length} faults, ${failures} failed`);
 process.exitCode = failures === 0 && patches.length > 0 ? 0 : 1;
+
+/** Says so if it does not. */
+function applies(patch: string): boolean {
+  const folder = copyTree();
+  try {
+    const { ok, output } = apply(folder, patch);
+    if (!ok)
+      console.log(
+        `FAIL ${basename(patch, ".patch")} does not apply any more to ${touched(patch).join(", ")}: ${output}`,
+      );
+    return ok;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function apply(folder: string, patch: string): Result {
+  return run(folder, "git", ["apply", "-C1", "--whitespace=nowarn", join(HERE, patch)]);
+}
+
+function touched(patch: string): string[] {
+  const text = readFileSync(join(HERE, patch), "utf8");
+  return [...text.matchAll(/^\+\+\+ b\/(.*)$/gm)].map(([, file]) => file!);
+}
 
 /** 1 if it failed. */
 function report(name: string, width: number, check: (folder: string) => Result): number {
