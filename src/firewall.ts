@@ -58,6 +58,12 @@ export function compileFirewall(ruleset: Ruleset, host: Host, options: FirewallO
   return new Firewall(ruleset, host, options);
 }
 
+export interface RunOptions {
+  readonly trace?: boolean;
+  /** Index in the run of the first arrival, by which lots are drawn. By default packets are counted on. */
+  readonly first?: number;
+}
+
 export interface StreamOptions {
   readonly packets: number;
   readonly seed?: number;
@@ -168,8 +174,9 @@ export class Firewall {
   }
 
   /** Each arrival its whole way, in order, each the first of its connection. */
-  run(arrivals: readonly Arrival[], options: { readonly trace?: boolean } = {}): Answer[] {
+  run(arrivals: readonly Arrival[], options: RunOptions = {}): Answer[] {
     const answers: Answer[] = [];
+    this.#nextIndex = options.first ?? this.#nextIndex;
     const trace = options.trace ?? false;
     // a packet cannot meet more rules than there are clauses, over lo twice
     const most = 2 * this.clauseCount + 64;
@@ -194,22 +201,26 @@ export class Firewall {
     }));
   }
 
+  /** Synthetic packets without their answers: `count` of them, those of a stream with the same options from `first` on. */
+  draw(first: number, count: number, options: Pick<StreamOptions, "seed" | "traffic">): Arrival[] {
+    this.#startTraffic(options);
+    const arrivals: Arrival[] = [];
+    while (arrivals.length < count) {
+      const drawn = arrivals.length;
+      const more = Math.min(BATCH, count - drawn);
+      this.#instance.exports.generate(this.#traffic, this.#packets, more, first + drawn);
+      for (let i = 0; i < more; i++) {
+        const words = this.#instance.words(this.#packets + i * PACKET_BYTES, FIELD_COUNT);
+        arrivals.push(readArrival(words, first + drawn + i, this.interfaces));
+      }
+    }
+    return arrivals;
+  }
+
   /** Makes synthetic packets and sends them their way, a step at a time. */
   *stream(options: StreamOptions): Generator<StreamStep> {
     const instance = this.#instance;
-    if (this.#traffic === 0) {
-      const aimed = this.#chains.filter((chain) => chain.hook !== "OUTPUT");
-      this.#traffic = loadTraffic(
-        instance,
-        aimed.map(({ program, hook, table }) => ({ program, hook: HOOKS.indexOf(hook), nat: table === "nat" })),
-        this.host,
-        this.interfaces,
-      );
-      this.#tally = instance.allocateZeroed(TALLY_BYTES);
-    }
-    const view = instance.view();
-    view.setUint32(this.#traffic + TRAFFIC_SEED, options.seed ?? 1, true);
-    view.setUint32(this.#traffic + TRAFFIC_KIND, TRAFFIC_KINDS.indexOf(options.traffic ?? "edges"), true);
+    this.#startTraffic(options);
     const every = options.sampleEvery ?? 0;
     const { exports } = instance;
     exports.setTrace(0, 0);
@@ -237,6 +248,23 @@ export class Firewall {
       }
       yield { packets: end - start, generateMs, wayMs, samples };
     }
+  }
+
+  #startTraffic({ seed = 1, traffic = "edges" }: Pick<StreamOptions, "seed" | "traffic">): void {
+    const instance = this.#instance;
+    if (this.#traffic === 0) {
+      const aimed = this.#chains.filter((chain) => chain.hook !== "OUTPUT");
+      this.#traffic = loadTraffic(
+        instance,
+        aimed.map(({ program, hook, table }) => ({ program, hook: HOOKS.indexOf(hook), nat: table === "nat" })),
+        this.host,
+        this.interfaces,
+      );
+      this.#tally = instance.allocateZeroed(TALLY_BYTES);
+    }
+    const view = instance.view();
+    view.setUint32(this.#traffic + TRAFFIC_SEED, seed, true);
+    view.setUint32(this.#traffic + TRAFFIC_KIND, TRAFFIC_KINDS.indexOf(traffic), true);
   }
 
   tally(): Tally {

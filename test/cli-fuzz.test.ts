@@ -14,6 +14,8 @@ interface Result {
   readonly packets: number;
   readonly seed: number;
   readonly equal: boolean;
+  readonly alone?: boolean;
+  readonly confirmed?: boolean;
   readonly packet?: Readonly<Record<string, unknown>>;
   readonly left?: { readonly verdict: string };
   readonly right?: { readonly verdict: string };
@@ -53,12 +55,35 @@ for (const [name, change] of Object.entries(CHANGES)) {
     const { other } = temporaryFiles(context, { other: changed });
     const { code, stdout, stderr } = await verdictree("fuzz", RULES, "--against", other, ...HOST, "--json");
     assert.deepEqual([code, stderr], [1, ""]);
-    const { equal, packet, left, right } = JSON.parse(stdout) as Result;
+    const { equal, packet, left, right, confirmed } = JSON.parse(stdout) as Result;
     assert.equal(equal, false);
+    assert.equal(confirmed, true);
     assert.notDeepEqual(left, right);
     assert.ok(Object.keys(packet!).length <= 8, JSON.stringify(packet));
   });
 }
+
+test("threads find what one alone finds, far behind and by lot too", async (context) => {
+  const rare = "-A FORWARD -m statistic --mode random --probability 0.0001 -j DROP\n";
+  const { other } = temporaryFiles(context, { other: TEXT.replace("-A FORWARD -j", `${rare}-A FORWARD -j`) });
+  const [one, three] = await Promise.all(
+    ["1", "3"].map((threads) =>
+      verdictree("fuzz", RULES, "--against", other, ...HOST, "--seed", "2", "--json", "--threads", threads),
+    ),
+  );
+  assert.deepEqual(one, three);
+  const { packets, equal, alone } = JSON.parse(one!.stdout) as Result;
+  assert.deepEqual([equal, alone], [false, false]);
+  assert.ok(packets > 4096, `found in the first portion: ${packets}`);
+
+  const [first, second] = await Promise.all(
+    ["1", "2"].map((threads) =>
+      verdictree("fuzz", RULES, ...HOST, "--packets", "20000", "--json", "--threads", threads),
+    ),
+  );
+  assert.deepEqual(first, second);
+  assert.deepEqual(JSON.parse(first!.stdout), { packets: 20_000, seed: 1, equal: true });
+});
 
 test("without a host one is made up and told", async (context) => {
   const { other } = temporaryFiles(context, { other: CHANGES["another target"]!(TEXT) });

@@ -4,7 +4,7 @@
 // sets, which must agree on what becomes of the packet.
 
 import { compileFirewall } from "../firewall.ts";
-import type { Answer } from "../firewall.ts";
+import type { Answer, Firewall } from "../firewall.ts";
 import type { Outcome } from "../classifier.ts";
 import type { Host } from "../host/host.ts";
 import { PacketError } from "../packet/error.ts";
@@ -19,8 +19,8 @@ import { referenceDecider, remembers, wasmDecider } from "./engine.ts";
 import type { Decider } from "./engine.ts";
 import { shrinkLine } from "./shrink.ts";
 
-/** Packets answered between two looks at the clock. */
-const PORTION = 4096;
+/** Packets that are searched at once. */
+export const PORTION = 4096;
 
 interface Pair {
   readonly left: Answer;
@@ -31,8 +31,10 @@ export interface Finding extends Pair {
   /** The smallest packet found; the one met first if it shows nothing when it is asked alone. */
   readonly line: PacketLine;
   readonly arrival: Arrival;
-  /** false: only with the packets before it do they disagree. */
+  /** false: as the first packet of a run it shows nothing, because of what rules remember or draw by lot. */
   readonly alone: boolean;
+  /** Of two rule sets: the reference gives the same two answers. */
+  readonly confirmed: boolean;
 }
 
 interface Sides {
@@ -40,82 +42,90 @@ interface Sides {
   readonly right: Decider;
 }
 
+/** Plain data, which a thread can be sent. */
+export interface ContestOptions {
+  readonly left: Ruleset;
+  /** null: the reference plays against the engine. */
+  readonly right: Ruleset | null;
+  readonly host: Host;
+  readonly seed: number;
+}
+
 export class Contest {
   readonly #left: Ruleset;
-  /** null: the reference plays against the engine. */
   readonly #right: Ruleset | null;
   readonly #host: Host;
   readonly #seed: number;
-  readonly #sides: Sides;
-  /** Answers depend on what came before: every trial needs sides that have seen nothing. */
-  readonly #remembers: boolean;
+  /** Whose rules packets are drawn for, in turn. */
+  readonly #sources: readonly Firewall[];
+  /** Answers hang on the packets before: every portion and every trial needs sides that have seen nothing. */
+  readonly #ordered: boolean;
+  #sides: Sides;
 
-  constructor(left: Ruleset, right: Ruleset | null, host: Host, seed: number) {
+  constructor({ left, right, host, seed }: ContestOptions) {
     this.#left = left;
     this.#right = right;
     this.#host = host;
     this.#seed = seed;
-    this.#remembers = remembers(left) || (right !== null && remembers(right));
+    this.#ordered = remembers(left) || (right !== null && remembers(right));
+    this.#sources = [left, ...(right === null ? [] : [right])].map((ruleset) =>
+      compileFirewall(ruleset, host, { seed }),
+    );
     this.#sides = this.#freshSides();
   }
 
-  /** Packets at the edges of the rules of either side, in portions. */
-  *portions(packets: number): Generator<readonly Arrival[]> {
-    const sources = [this.#left, ...(this.#right === null ? [] : [this.#right])].map((ruleset) =>
-      compileFirewall(ruleset, this.#host, { seed: this.#seed }).stream({
-        packets: Number.MAX_SAFE_INTEGER,
-        seed: this.#seed,
-        traffic: "edges",
-        sampleEvery: 1,
-      }),
-    );
-    for (let made = 0; ;) {
-      for (const source of sources) {
-        const step = source.next();
-        if (step.done === true) return;
-        const arrivals = step.value.samples.map(({ arrival }) => arrival);
-        for (let first = 0; first < arrivals.length; first += PORTION) {
-          const portion = arrivals.slice(first, Math.min(first + PORTION, first + packets - made));
-          made += portion.length;
-          yield portion;
-          if (made >= packets) return;
-        }
-      }
+  /**
+   * Looks at the first `count` packets of a portion, at the edges of the rules of one side: the index of the first on which
+   * the sides disagree, and what is found about it; null: they agree on all. Packets that are not modelled are passed over.
+   * The answer hangs on the portion's number and the seed alone.
+   */
+  search(portion: number, count: number): { readonly index: number; readonly finding: Finding } | null {
+    const source = this.#sources[portion % this.#sources.length]!;
+    const first = Math.floor(portion / this.#sources.length) * PORTION;
+    const arrivals = source.draw(first, count, { seed: this.#seed, traffic: "edges" });
+    if (this.#ordered) this.#sides = this.#freshSides();
+    for (const [index, arrival] of arrivals.entries()) {
+      const place = portion * PORTION + index;
+      const answers = this.#answersOf(arrival, place, this.#sides);
+      if (answers === null || this.#agree(answers.left, answers.right)) continue;
+      return { index, finding: this.#shrink(arrival, place, answers) };
     }
+    return null;
   }
 
-  /** Its index; null: they agree on all. Packets that are not modelled are passed over. */
-  firstDisagreement(arrivals: readonly Arrival[]): number | null {
-    const index = arrivals.findIndex((arrival) => {
-      const answers = this.#answersOf(arrival, this.#sides);
-      return answers !== null && !this.#agree(answers.left, answers.right);
-    });
-    return index < 0 ? null : index;
-  }
-
-  /** The disagreement on this packet, made as small as it can be. */
-  shrink(arrival: Arrival): Finding {
+  /** The disagreement on this packet, made as small as it can be; @param place its index in the run */
+  #shrink(arrival: Arrival, place: number, answers: Pair): Finding {
     const line = arrivalToLine(arrival, this.#host);
-    const alone = this.#disagreesOn(line);
-    const smallest = alone ? shrinkLine(line, (candidate) => this.#disagreesOn(candidate)) : line;
-    const shown = arrivalFrom(smallest, this.#host) ?? arrival;
-    return { line: smallest, arrival: shown, ...this.#answersAlone(shown)!, alone };
+    const at = [0, place].find((each) => this.#disagreesOn(line, each));
+    if (at === undefined) return { line, arrival, ...answers, alone: false, confirmed: false };
+    const smallest = shrinkLine(line, (candidate) => this.#disagreesOn(candidate, at));
+    const shown = arrivalFrom(smallest, this.#host)!;
+    const pair = this.#answersAt(shown, at)!;
+    return { line: smallest, arrival: shown, ...pair, alone: at === 0, confirmed: this.#confirms(shown, at, pair) };
   }
 
-  #disagreesOn(line: PacketLine): boolean {
+  #confirms(arrival: Arrival, place: number, { left, right }: Pair): boolean {
+    if (this.#right === null) return false;
+    const judged = [this.#left, this.#right].map(
+      (ruleset) => referenceDecider(ruleset, this.#host, this.#seed)([arrival], place).answers[0],
+    );
+    return [left, right].every((answer, side) => judged[side] !== undefined && sameAnswer(answer, judged[side]));
+  }
+
+  #disagreesOn(line: PacketLine, place: number): boolean {
     const arrival = arrivalFrom(line, this.#host);
-    const answers = arrival === null ? null : this.#answersAlone(arrival);
+    const answers = arrival === null ? null : this.#answersAt(arrival, place);
     return answers !== null && !this.#agree(answers.left, answers.right);
   }
 
   /** As if no packet had come before. */
-  #answersAlone(arrival: Arrival): Pair | null {
-    return this.#answersOf(arrival, this.#remembers ? this.#freshSides() : this.#sides);
+  #answersAt(arrival: Arrival, place: number): Pair | null {
+    return this.#answersOf(arrival, place, this.#ordered ? this.#freshSides() : this.#sides);
   }
 
   /** null for a packet that is not modelled. */
-  #answersOf(arrival: Arrival, sides: Sides): Pair | null {
-    const [left, right] = [sides.left([arrival]), sides.right([arrival])];
+  #answersOf(arrival: Arrival, place: number, sides: Sides): Pair | null {
+    const [left, right] = [sides.left([arrival], place), sides.right([arrival], place)];
     for (const { failure } of [left, right]) {
       if (failure !== null && !(failure instanceof UnsupportedError)) throw failure;
     }

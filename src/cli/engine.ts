@@ -17,18 +17,26 @@ export interface Answers {
   readonly failure: Error | null;
 }
 
-/** Answers packets in order, each its whole way and the first of its flow; guards remember from call to call. */
-export type Decider = (arrivals: readonly Arrival[]) => Answers;
+/**
+ * Answers packets in order, each its whole way and the first of its flow; guards remember from call to call. `first` is the
+ * index in the run of the first of them, by which lots are drawn; by default packets are counted on.
+ */
+export type Decider = (arrivals: readonly Arrival[], first?: number) => Answers;
 
 /** @param trace whether answers tell the rules met */
 export function wasmDecider(ruleset: Ruleset, host: Host, seed: number, trace: boolean): Decider {
   const firewall = compileFirewall(ruleset, host, { seed });
-  return (arrivals) => oneByOne(arrivals, (arrival) => firewall.run([arrival], { trace })[0]!);
+  return (arrivals, first) =>
+    oneByOne(arrivals, (arrival, place) => {
+      const options = first === undefined ? { trace } : { trace, first: first + place };
+      return firewall.run([arrival], options)[0]!;
+    });
 }
 
 export function referenceDecider(ruleset: Ruleset, host: Host, seed: number): Decider {
   const reference = referenceFor(ruleset, host, seed);
-  return (arrivals) => oneByOne(arrivals, (arrival) => reference.run(arrival));
+  return (arrivals, first) =>
+    oneByOne(arrivals, (arrival, place) => reference.run(arrival, first === undefined ? undefined : first + place));
 }
 
 export function referenceFor(ruleset: Ruleset, host: Host, seed: number): Reference {
@@ -36,10 +44,10 @@ export function referenceFor(ruleset: Ruleset, host: Host, seed: number): Refere
 }
 
 /** So that a packet which is not modelled leaves the answers before it as they are; a batch costs hardly less. */
-function oneByOne(arrivals: readonly Arrival[], answer: (arrival: Arrival) => Answer): Answers {
+function oneByOne(arrivals: readonly Arrival[], answer: (arrival: Arrival, place: number) => Answer): Answers {
   const answers: Answer[] = [];
   try {
-    for (const arrival of arrivals) answers.push(answer(arrival));
+    for (const [place, arrival] of arrivals.entries()) answers.push(answer(arrival, place));
   } catch (failure) {
     return { answers, failure: failure as Error };
   }

@@ -1,11 +1,11 @@
 // fuzz: packets by the million through engine and reference, or through two rule sets, until they disagree.
 
+import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import { toAnswer } from "../classifier.ts";
 import type { Answer } from "../firewall.ts";
 import type { Host } from "../host/host.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
-import { Contest } from "./contest.ts";
 import type { Finding } from "./contest.ts";
 import { refuseSharedInput } from "./files.ts";
 import { loadHost } from "./hosts.ts";
@@ -16,6 +16,8 @@ import { Places } from "./places.ts";
 import { Progress } from "./progress.ts";
 import { addRules, loadRuleset, rulePaths } from "./rulesets.ts";
 import type { RulesOptions } from "./rulesets.ts";
+import { searchInThreads } from "./searchers.ts";
+import type { Searched } from "./searchers.ts";
 import { answerForPeople } from "./wording.ts";
 
 interface FuzzOptions extends RulesOptions {
@@ -24,10 +26,12 @@ interface FuzzOptions extends RulesOptions {
   readonly packets?: number;
   readonly minutes?: number;
   readonly seed: number;
+  readonly threads: number;
   readonly json?: true;
 }
 
 const DEFAULT_PACKETS = 1_000_000;
+const MOST_THREADS = 256;
 
 const EXAMPLES = `
 Examples:
@@ -44,11 +48,17 @@ export function registerFuzz(program: Command): void {
     .option("--packets <N>", `stop after so many packets (default: ${grouped(DEFAULT_PACKETS)})`, whole(1, 1e12))
     .option("--minutes <M>", "stop after so many minutes", positive(100_000))
     .option("--seed <N>", "of the packets, and of what the kernel draws by lot", whole(0, 0xffffffff), 1)
+    .option("--threads <N>", "threads to use; what is found is the same", whole(1, MOST_THREADS), defaultThreads())
     .option("--json", "one JSON object")
     .addHelpText("after", EXAMPLES)
     .action(async (rules: string | undefined, options: FuzzOptions) => {
       process.exitCode = await fuzz(rules, options);
     });
+}
+
+/** One for each core, as far as more of them help. */
+function defaultThreads(): number {
+  return Math.min(16, availableParallelism());
 }
 
 /** The exit code: 1 if there was a disagreement, 130 after ^C. */
@@ -57,36 +67,29 @@ async function fuzz(rules: string | undefined, options: FuzzOptions): Promise<nu
   const left = await loadRuleset(rules, options);
   const right = options.against === undefined ? null : await loadRuleset(options.against, { ...options, rules: [] });
   const host = await hostOf(left, right, options);
-  const contest = new Contest(left, right, host, options.seed);
-
   const wanted = options.packets ?? (options.minutes === undefined ? DEFAULT_PACKETS : Infinity);
   const end = performance.now() + (options.minutes ?? Infinity) * 60_000;
   const progress = new Progress("packets", wanted, options.quiet !== undefined || wanted === Infinity);
   const interrupt = new Interrupt();
-  let packets = 0;
-  let finding: Finding | null = null;
-  let interrupted = false;
+  let searched: Searched;
   try {
-    for (const arrivals of contest.portions(wanted)) {
-      const at = contest.firstDisagreement(arrivals);
-      packets += at ?? arrivals.length;
-      if (at !== null) {
-        packets++;
-        finding = contest.shrink(arrivals[at]!);
-        break;
-      }
-      progress.update(packets);
-      interrupted = await interrupt.pressed();
-      if (interrupted || performance.now() >= end) break;
-    }
+    searched = await searchInThreads(
+      { left, right, host, seed: options.seed },
+      { packets: wanted, threads: options.threads },
+      async () => (await interrupt.pressed()) || performance.now() >= end,
+      (packets) => {
+        progress.update(packets);
+      },
+    );
   } finally {
     progress.stop();
     interrupt.release();
   }
+  const { packets, finding } = searched;
 
   process.stdout.write(options.json === undefined ? forPeople() : `${JSON.stringify(forMachines())}\n`);
   if (finding !== null) return 1;
-  return interrupted ? 130 : 0;
+  return interrupt.signal.aborted ? 130 : 0;
 
   function forMachines(): object {
     const { seed } = options;
@@ -97,9 +100,12 @@ async function fuzz(rules: string | undefined, options: FuzzOptions): Promise<nu
         traces: { trace: answer.trace, generated: answer.generatedTrace, printed: (ref) => places.specOf(ref) },
       });
     };
-    const { line } = finding;
+    const { line, alone, confirmed } = finding;
     return {
       ...{ packets, seed, equal: false, packet: line },
+      // said where it is not the usual
+      ...(alone ? {} : { alone }),
+      ...(right === null ? {} : { confirmed }),
       left: answerOf(finding.left, left),
       right: answerOf(finding.right, right ?? left),
     };
@@ -111,12 +117,20 @@ async function fuzz(rules: string | undefined, options: FuzzOptions): Promise<nu
     const names = right === null ? ["engine", "reference"] : ["RULES", "--against"];
     const told = (name: string, answer: Answer, ruleset: Ruleset): string =>
       `${name}:\n${answerForPeople(finding.arrival, answer, new Places(ruleset), true)}`;
+    const before = finding.alone ? "" : ", but not when it comes first: rules remember or draw lots";
     return [
-      `${count}: a disagreement on\n${JSON.stringify(finding.line)}\n`,
+      `${count}: a disagreement on\n${JSON.stringify(finding.line)}${before}\n`,
       told(names[0]!, finding.left, left),
       told(names[1]!, finding.right, right ?? left),
+      right === null ? "" : `${judgement(finding)}\n`,
     ].join("");
   }
+}
+
+function judgement({ alone, confirmed }: Finding): string {
+  if (confirmed) return "The reference gives the same two answers.";
+  if (!alone) return "The reference does not confirm it: the answers may hang on the packets before.";
+  return "THE REFERENCE ANSWERS OTHERWISE: run fuzz on each of the rule sets alone; it should find a bug of verdictree.";
 }
 
 /** The given host, or one made up; then it is told, since the packets make sense there alone. */

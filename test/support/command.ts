@@ -10,7 +10,9 @@ import { fileURLToPath } from "node:url";
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
-const MAIN = process.env["VERDICTREE_BUILT"] === "1" ? ["dist/cli/main.js"] : ["--import", "tsx", "src/cli/main.ts"];
+const TYPESCRIPT = new URL("typescript.mjs", import.meta.url).href;
+const MAIN =
+  process.env["VERDICTREE_BUILT"] === "1" ? ["dist/cli/main.js"] : ["--import", TYPESCRIPT, "src/cli/main.ts"];
 
 /** What stands before the arguments of verdictree. */
 export const COMMAND: readonly string[] = [process.execPath, ...MAIN];
