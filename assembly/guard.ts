@@ -8,7 +8,17 @@
 import {
   CLAUSE_TEST_COUNT,
   CLAUSE_TESTS,
+  FIELD_IN_IFACE,
   FIELD_TRANSPORT,
+  MSS_BROKEN,
+  MSS_KNOWN,
+  ORIGIN_FLAGS,
+  ORIGIN_HAS_MAC,
+  ORIGIN_HAS_OWNER,
+  ORIGIN_HAS_SOCKET,
+  ORIGIN_MAC_HIGH,
+  ORIGIN_MAC_LOW,
+  ORIGIN_MSS,
   TEST_A,
   TEST_B,
   TEST_BYTES,
@@ -17,14 +27,20 @@ import {
   TEST_INTACT,
   TEST_KIND,
   TEST_LIMIT,
+  TEST_MAC,
   TEST_MASKED,
+  TEST_MSS,
   TEST_NEGATED,
   TEST_NTH,
+  TEST_OWNER,
+  TEST_RANDOM,
   TEST_SET,
+  TEST_SOCKET,
   TRANSPORT_LATER,
   TRANSPORT_OFFSET_1,
 } from "../src/layout";
 import { chance } from "./chance";
+import { origin } from "./origin";
 import { dataOf } from "./program";
 
 export const FAILS: u32 = 0;
@@ -83,8 +99,26 @@ export function holds(program: usize, clause: usize, packet: usize): u32 {
       if (transport == TRANSPORT_OFFSET_1 && a == 20) return DROPPED;
       good = transport < <u32>TRANSPORT_OFFSET_1;
       if (good && transport < a) return DROPPED;
-    } else {
+    } else if (kind == TEST_RANDOM) {
       good = (((draw(b, load<u32>(test, TEST_C)) & 0x7fffffff) < a) as bool) != negated;
+    } else if (kind == TEST_MAC) {
+      const iface = load<u32>(packet, FIELD_IN_IFACE * 4);
+      good =
+        iface != 0 &&
+        iface != load<u32>(test, TEST_C) &&
+        (load<u32>(origin, ORIGIN_FLAGS) & ORIGIN_HAS_MAC) != 0 &&
+        ((load<u32>(origin, ORIGIN_MAC_HIGH) == a && load<u32>(origin, ORIGIN_MAC_LOW) == b) as bool) != negated;
+    } else if (kind == TEST_OWNER) {
+      if ((load<u32>(origin, ORIGIN_FLAGS) & ORIGIN_HAS_OWNER) == 0) good = negated;
+      else good = ((load<u32>(origin + <usize>load<u32>(test, TEST_C)) - a <= b - a) as bool) != negated;
+    } else if (kind == TEST_SOCKET) {
+      good = ((load<u32>(origin, ORIGIN_FLAGS) & ORIGIN_HAS_SOCKET) != 0) != negated;
+    } else if (kind == TEST_MSS) {
+      const mss = load<u32>(origin, ORIGIN_MSS);
+      if (mss == MSS_BROKEN) return DROPPED;
+      good = (((mss & MSS_KNOWN) != 0 && (mss & 0xffff) - a <= b - a) as bool) != negated;
+    } else {
+      good = false;
     }
     if (!good) return FAILS;
   }

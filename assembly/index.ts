@@ -5,6 +5,7 @@ export { classify, classifyBlocks, decide } from "./classify";
 export { setGuards } from "./guard";
 export { beginPacket, run, setLookUp, setTrace, traceCount } from "./look-up";
 export { allocate, mark, release, setPageLimit } from "./memory";
+export { setOrigins } from "./origin";
 export { tally } from "./tally";
 export { generate } from "./traffic";
 export { way } from "./way";

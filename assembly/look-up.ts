@@ -5,24 +5,37 @@
 // tree does not cut on fields that actions change. A clause acts once, however many of its boxes hold.
 
 import {
+  ACTION_BACK,
   ACTION_CALL,
+  ACTION_ECN,
   ACTION_ENDS,
   ACTION_GO_ON,
-  ACTION_MARK,
+  ACTION_SET,
   ACTION_SKIP,
+  ACTION_TCPMSS,
+  ACTION_TTL,
   CLAUSE_ACTION,
   CLAUSE_ARG,
   CLAUSE_ARG2,
   CLAUSE_BYTES,
   CLAUSE_COUNTS,
+  CLAUSE_FIELD,
   CLAUSE_FLAGS,
   CLAUSE_RULE,
   CLAUSE_TEST_COUNT,
   FIELD_LENGTH,
-  FIELD_MARK,
+  FIELD_TCP_FLAGS,
+  FIELD_TRANSPORT,
+  FIELD_TTL,
   NONE,
+  ORIGIN_FLAGS_KNOWN,
+  ORIGIN_TCP_FLAGS,
   PROGRAM_SUBS,
+  TRANSPORT_OFFSET_1,
+  TTL_INC,
+  TTL_SET,
 } from "../src/layout";
+import { clampMss, origin, startOrigin } from "./origin";
 import { DROPPED, holds, HOLDS, startPacket } from "./guard";
 import { clauseCountOf, clausesOf, LEAF_HEADER, PART_BYTES, TREE_PARTS, treeOf } from "./program";
 
@@ -56,6 +69,7 @@ export function traceCount(): u32 {
 
 export function beginPacket(index: u32, time: f64): void {
   startPacket(index, time);
+  startOrigin(index);
 }
 
 export function count(rule: u32, length: u32): void {
@@ -143,6 +157,27 @@ let nextFrom: u32 = 0;
 /** The clause one of whose matches dropped the packet, when `run` gives 0. */
 export let dropper: usize = 0;
 
+/** What targets do that are seldom used; false: the packet is dropped. */
+function changes(action: u32, clause: usize, packet: usize): bool {
+  if (action == ACTION_TCPMSS) return clampMss(packet, load<u32>(clause, CLAUSE_ARG));
+  if (action == ACTION_ECN) {
+    const transport = load<u32>(packet, FIELD_TRANSPORT * 4);
+    if (transport < 20 || transport >= <u32>TRANSPORT_OFFSET_1) return false;
+    const flags = load<u32>(packet, FIELD_TCP_FLAGS * 4);
+    const after = (flags & ~load<u32>(clause, CLAUSE_ARG2)) ^ load<u32>(clause, CLAUSE_ARG);
+    store<u32>(packet, after, FIELD_TCP_FLAGS * 4);
+    store<u32>(origin, ORIGIN_FLAGS_KNOWN | after, ORIGIN_TCP_FLAGS);
+  }
+  if (action == ACTION_TTL) {
+    const how = load<u32>(clause, CLAUSE_ARG);
+    const much = load<u32>(clause, CLAUSE_ARG2);
+    const ttl = load<u32>(packet, FIELD_TTL * 4);
+    const after = how == TTL_SET ? much : how == TTL_INC ? min<u32>(255, ttl + much) : ttl - min<u32>(ttl, much);
+    store<u32>(packet, after, FIELD_TTL * 4);
+  }
+  return true;
+}
+
 /** Does what the clause says, if its tests hold; gives the least clause to go on with, or ENDED, LEFT, STOPPED. */
 function act(program: usize, clause: usize, index: u32, packet: usize): u32 {
   if (load<u32>(clause, CLAUSE_TEST_COUNT) != 0) {
@@ -160,10 +195,9 @@ function act(program: usize, clause: usize, index: u32, packet: usize): u32 {
   if (action == ACTION_GO_ON) return index + 1;
   if (action >= <u32>ACTION_ENDS) return ENDED;
   if (action == ACTION_SKIP) return load<u32>(clause, CLAUSE_ARG);
-  if (action == ACTION_MARK) {
-    const mark = load<u32>(packet, FIELD_MARK * 4);
-    const mask = load<u32>(clause, CLAUSE_ARG2);
-    store<u32>(packet, (mark & ~mask) ^ load<u32>(clause, CLAUSE_ARG), FIELD_MARK * 4);
+  if (action == ACTION_SET) {
+    const field = packet + ((<usize>load<u32>(clause, CLAUSE_FIELD)) << 2);
+    store<u32>(field, (load<u32>(field) & ~load<u32>(clause, CLAUSE_ARG2)) ^ load<u32>(clause, CLAUSE_ARG));
     return index + 1;
   }
   if (action == ACTION_CALL) {
@@ -172,10 +206,14 @@ function act(program: usize, clause: usize, index: u32, packet: usize): u32 {
     depth++;
     next = <usize>load<u32>(<usize>load<u32>(program, PROGRAM_SUBS) + (load<u32>(clause, CLAUSE_ARG) << 2));
     nextFrom = 0;
-  } else {
+  } else if (action == ACTION_BACK) {
     depth--;
     next = <usize>load<u32>(stack + (depth << 3));
     nextFrom = load<u32>(stack + (depth << 3), 4);
+  } else {
+    if (changes(action, clause, packet)) return index + 1;
+    dropper = clause;
+    return STOPPED;
   }
   return LEFT;
 }

@@ -170,7 +170,7 @@ const CURRENT = memory.data(64, 16);
 /** A decision record that says nothing yet. */
 const BLANK = memory.data(64, 16);
 
-let firewall: usize = 0;
+export let firewall: usize = 0;
 let out: usize = 0;
 let path: u32 = 0;
 let hooks: u32 = 0;
@@ -178,7 +178,7 @@ let hooks: u32 = 0;
 let routed = false;
 let wayIface: u32 = 0;
 let wayVia: u32 = NONE;
-let wayMtu: u32 = 0;
+export let wayMtu: u32 = 0;
 let wayLocal = false;
 let wayGroup = false;
 /** nat has been asked for the destination, for the source: over lo it is not asked again. */
@@ -566,8 +566,9 @@ function send(): void {
   if (!passes(TABLE_RAW, HOOK_OUTPUT)) return;
   if (tracking() && !track(state, false)) return;
   const mark = get(FIELD_MARK);
+  const tos = get(FIELD_TOS);
   if (!passes(TABLE_MANGLE, HOOK_OUTPUT)) return;
-  if (get(FIELD_MARK) != mark && !reroute(bound)) return;
+  if ((get(FIELD_MARK) != mark || get(FIELD_TOS) != tos) && !reroute(bound)) return;
   const dst = get(FIELD_DST);
   if (!nat(HOOK_OUTPUT, false)) return;
   if (get(FIELD_DST) != dst && !reroute(bound)) return;

@@ -6,6 +6,7 @@ import { InterfaceTable, interfacesOfRules } from "./compile/interfaces.ts";
 import { lowerChain } from "./compile/lower.ts";
 import type { LowerContext } from "./compile/lower.ts";
 import { MemoryTable } from "./compile/memory.ts";
+import { needsOrigins } from "./compile/origins.ts";
 import { addressTypes } from "./compile/routes.ts";
 import { RuleTable } from "./compile/ruletable.ts";
 import { needsTracking } from "./compile/tracking.ts";
@@ -14,12 +15,14 @@ import { Batch } from "./engine/batch.ts";
 import { HOOKS, loadChains, loadHost } from "./engine/host.ts";
 import type { LoadedChain } from "./engine/host.ts";
 import { EngineError, Instance } from "./engine/instance.ts";
+import { changedBy, writeOrigin } from "./engine/origins.ts";
 import { isOdd, PLACES, readArrival, readOutcome, unmodelled, VERDICTS, writeArrival } from "./engine/records.ts";
 import type { Host } from "./host/host.ts";
 import {
   DECISION_BYTES,
   DECISION_TRACE_END,
   FIELD_COUNT,
+  ORIGIN_BYTES,
   PACKET_BYTES,
   TALLY_BYTES,
   TALLY_NAT,
@@ -128,6 +131,8 @@ export class Firewall {
   readonly #packets: number;
   readonly #decisions: number;
   readonly #times: number;
+  /** Origin records; 0: no rule asks for them. */
+  #origins = 0;
   #trace = 0;
   #traceWords = 0;
   #traffic = 0;
@@ -166,6 +171,7 @@ export class Firewall {
     this.#packets = instance.allocate(BATCH * PACKET_BYTES);
     this.#decisions = instance.allocate(BATCH * DECISION_BYTES);
     this.#times = instance.allocate(BATCH * 8);
+    if (needsOrigins(ruleset)) this.#origins = instance.allocate(BATCH * ORIGIN_BYTES);
   }
 
   /** What a run needs beside packets: trees, programs, counters, buffers. */
@@ -224,6 +230,7 @@ export class Firewall {
     const every = options.sampleEvery ?? 0;
     const { exports } = instance;
     exports.setTrace(0, 0);
+    exports.setOrigins(0, 0);
     for (let first = 0; first < options.packets;) {
       const end = Math.min(options.packets, first + STEP);
       const start = first;
@@ -306,6 +313,10 @@ export class Firewall {
     return { arrival, outcome: readOutcome(this.#instance.view(), at, arrival.packet, this) };
   }
 
+  #origin(i: number): Uint32Array {
+    return this.#instance.words(this.#origins + i * ORIGIN_BYTES, ORIGIN_BYTES / 4);
+  }
+
   #batch(arrivals: readonly Arrival[], trace: boolean, answers: Answer[]): void {
     const instance = this.#instance;
     if (!this.#oddLoaded && arrivals.some((arrival) => isOdd(arrival.packet))) {
@@ -315,8 +326,10 @@ export class Firewall {
     const times = new Float64Array(instance.exports.memory.buffer, this.#times, arrivals.length);
     arrivals.forEach((arrival, i) => {
       writeArrival(instance.words(this.#packets + i * PACKET_BYTES, FIELD_COUNT), arrival, this.interfaces);
+      if (this.#origins !== 0) writeOrigin(this.#origin(i), arrival);
       times[i] = arrival.time;
     });
+    instance.exports.setOrigins(this.#origins, this.#nextIndex);
     instance.exports.setTrace(trace ? this.#trace : 0, trace ? this.#traceWords * 4 : 0);
     instance.exports.way(this.#firewall, this.#packets, arrivals.length, this.#decisions, this.#nextIndex, this.#times);
     this.#nextIndex += arrivals.length;
@@ -331,7 +344,10 @@ export class Firewall {
       traced = end;
       const reason = unmodelled(view, at);
       if (reason !== null) throw new UnsupportedError(reason, arrival.id);
-      answers.push({ outcome: readOutcome(view, at, arrival.packet, this), trace: refs, generatedTrace: [] });
+      const outcome = readOutcome(view, at, arrival.packet, this);
+      const changed = this.#origins === 0 ? {} : changedBy(this.#origin(i), arrival.packet);
+      const answer = { ...outcome, packet: { ...outcome.packet, ...changed } };
+      answers.push({ outcome: answer, trace: refs, generatedTrace: [] });
     });
   }
 }

@@ -95,13 +95,13 @@ export const NONE = 0xffffffff;
  *
  *   0  u32  action     ACTION_
  *   4  u32  rule       number of the rule or policy (RuleTable), or NONE
- *   8  u32  arg        skip: the clause to go on with; MARK: value; DECIDE: the answer; REJECT: REJECT_ kind;
+ *   8  u32  arg        skip: the clause to go on with; SET: value; TTL: TTL_; TCPMSS: the size, NONE: what the route takes; DECIDE: the answer; REJECT: REJECT_ kind;
  *                      NAT: byte offset of a NAT record in the program's data; CALL: number of the program
- *  12  u32  arg2       MARK: mask; NAT: number of the memory for what it draws
+ *  12  u32  arg2       SET: mask; TTL: how much; NAT: number of the memory for what it draws
  *  16  u32  tests      byte offset of the first test record in the program's data
  *  20  u32  testCount
  *  24  u32  flags      CLAUSE_ bits
- *  28  u32  (zero)
+ *  28  u32  field      SET: FIELD_
  */
 export const CLAUSE_BYTES = 32;
 export const CLAUSE_ACTION = 0;
@@ -111,6 +111,7 @@ export const CLAUSE_ARG2 = 12;
 export const CLAUSE_TESTS = 16;
 export const CLAUSE_TEST_COUNT = 20;
 export const CLAUSE_FLAGS = 24;
+export const CLAUSE_FIELD = 28;
 
 /** The rule's counter moves, and a trace names it. */
 export const CLAUSE_COUNTS = 1;
@@ -119,23 +120,33 @@ export const CLAUSE_COUNTS = 1;
 export const ACTION_GO_ON = 0;
 /** Goes on with clause `arg`. */
 export const ACTION_SKIP = 1;
-/** mark = (mark & ~arg2) ^ arg, then goes on. */
-export const ACTION_MARK = 2;
+/** field = (field & ~arg2) ^ arg, then goes on. */
+export const ACTION_SET = 2;
 /** Runs program `arg`, then goes on with the next clause. */
 export const ACTION_CALL = 3;
 /** Goes back to where the CALL stands; ends a program that was not called. */
 export const ACTION_BACK = 4;
+/** Changes the TTL as `arg` says, then goes on. */
+export const ACTION_TTL = 5;
+/** Lowers or adds the MSS option, then goes on; drops the packet if its header is broken. */
+export const ACTION_TCPMSS = 6;
+/** tcpFlags = (tcpFlags & ~arg2) ^ arg, then goes on; drops a packet without a whole TCP header. */
+export const ACTION_ECN = 7;
 /** From here on an action ends the look-up. */
-export const ACTION_ENDS = 8;
-export const ACTION_ACCEPT = 8;
-export const ACTION_DROP = 9;
-export const ACTION_REJECT = 10;
-export const ACTION_DNAT = 11;
-export const ACTION_SNAT = 12;
-export const ACTION_MASQUERADE = 13;
-export const ACTION_REDIRECT = 14;
+export const ACTION_ENDS = 16;
+export const ACTION_ACCEPT = 16;
+export const ACTION_DROP = 17;
+export const ACTION_REJECT = 18;
+export const ACTION_DNAT = 19;
+export const ACTION_SNAT = 20;
+export const ACTION_MASQUERADE = 21;
+export const ACTION_REDIRECT = 22;
 /** The answer is `arg`. */
-export const ACTION_DECIDE = 15;
+export const ACTION_DECIDE = 23;
+
+export const TTL_SET = 0;
+export const TTL_INC = 1;
+export const TTL_DEC = 2;
 
 /** REJECT kinds: ICMP code of type 3, or this for a TCP reset. */
 export const REJECT_TCP_RESET = 256;
@@ -146,10 +157,11 @@ export const REJECT_TCP_RESET = 256;
  *   0  u32  kind     TEST_
  *   4  u32  field    FIELD_
  *   8  u32  a        masked: mask; set: byte offset of the intervals in the program's data; limit, nth: number of the
- *                    memory; random: probability of 2^31; intact: least bytes of transport header
+ *                    memory; random: probability of 2^31; intact: least bytes of transport header; mac: upper two bytes;
+ *                    owner, mss: least; socket: nothing
  *  12  u32  b        masked: value; set: how many intervals; limit: credits that a packet costs; nth: every;
- *                    random: number of the memory
- *  16  u32  c        limit: most credits; nth: packet; random: number of the rule
+ *                    random: number of the memory; mac: lower four bytes; owner, mss: most
+ *  16  u32  c        limit: most credits; nth: packet; random: number of the rule; mac: number of lo; owner: offset in the origin record
  *  20  u32  negated  0 or 1
  */
 export const TEST_BYTES = 24;
@@ -169,6 +181,45 @@ export const TEST_NTH = 3;
 export const TEST_RANDOM = 4;
 /** The transport header is there; if it is cut short the packet is dropped on the spot, if it is a later fragment false. */
 export const TEST_INTACT = 5;
+/** Source address of the frame, where there is one. */
+export const TEST_MAC = 6;
+/** The socket has an owner whose id lies in a..b; without a socket, or with one of the kernel's, only its negation holds. */
+export const TEST_OWNER = 7;
+/** There is a socket. */
+export const TEST_SOCKET = 8;
+/** The MSS option lies in a..b; a broken TCP header drops the packet. */
+export const TEST_MSS = 9;
+
+/*
+ * Origin record: 64 bytes, what else tests ask of a packet; only where some rule of the set does.
+ *
+ *   0  u32  flags     ORIGIN_ bits
+ *   4  u32  macHigh, 8 u32 macLow   source of the frame: its upper two bytes, its lower four
+ *  12  u32  uid, 16 u32 gid         of the socket that sent it
+ *  20  u32  mss       the MSS option as -m tcpmss reads it over MSS_KNOWN; 0: none; MSS_BROKEN
+ *  24  u32  option    the MSS option as TCPMSS finds it, in the same way; TCPMSS changes both
+ *  28  u32  room      1: TCPMSS may add the option
+ *  32  u32  tcpFlags  written, over ORIGIN_FLAGS_KNOWN, where ECN has changed them; 0: it has not
+ *  36       (zero)
+ */
+export const ORIGIN_BYTES = 64;
+export const ORIGIN_FLAGS = 0;
+export const ORIGIN_MAC_HIGH = 4;
+export const ORIGIN_MAC_LOW = 8;
+export const ORIGIN_UID = 12;
+export const ORIGIN_GID = 16;
+export const ORIGIN_MSS = 20;
+export const ORIGIN_OPTION = 24;
+export const ORIGIN_ROOM = 28;
+export const ORIGIN_TCP_FLAGS = 32;
+
+export const ORIGIN_HAS_MAC = 1;
+export const ORIGIN_HAS_SOCKET = 2;
+export const ORIGIN_HAS_OWNER = 4;
+
+export const MSS_KNOWN = 0x10000;
+export const MSS_BROKEN = 0x20000;
+export const ORIGIN_FLAGS_KNOWN = 0x100;
 
 /*
  * NAT record: 24 bytes.

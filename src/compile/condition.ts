@@ -13,29 +13,45 @@ import {
   CT_RELATED,
   CT_SNAT_BIT,
   CT_UNTRACKED,
+  FACT_FRAME_SHIFT,
   FIELD_COUNT,
   FIELD_CT_STATE,
   FIELD_DPORT,
   FIELD_DST,
+  FIELD_FACTS,
   FIELD_ICMP,
   FIELD_IN_IFACE,
+  FIELD_LENGTH,
   FIELD_MARK,
   FIELD_OUT_IFACE,
   FIELD_PROTO,
   FIELD_SPORT,
   FIELD_SRC,
   FIELD_TCP_FLAGS,
+  FIELD_TOS,
   FIELD_TRANSPORT,
+  FIELD_TTL,
+  FRAME_BROADCAST,
+  FRAME_HOST,
+  FRAME_MULTICAST,
+  FRAME_OTHERHOST,
+  ORIGIN_GID,
+  ORIGIN_UID,
   TEST_INTACT,
   TEST_LIMIT,
+  TEST_MAC,
   TEST_MASKED,
+  TEST_MSS,
   TEST_NTH,
+  TEST_OWNER,
   TEST_RANDOM,
   TEST_SET,
+  TEST_SOCKET,
   TRANSPORT_LATER,
   TRANSPORT_OFFSET_1,
 } from "../layout.ts";
 import { bucketOf } from "../net/limit.ts";
+import { TCP_FLAGS } from "../packet/packet.ts";
 import { RuleError } from "../rules/error.ts";
 import type { AddressTest, AddressType, CtStateName, Match, NegatableRange, Rule } from "../rules/ruleset.ts";
 import type { InterfaceTable } from "./interfaces.ts";
@@ -116,6 +132,10 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
     } else {
       tests.push({ kind: TEST_MASKED, field, mask, value, negated });
     }
+  };
+  const among = (field: number, set: Intervals): void => {
+    if ((context.volatileFields >>> field) & 1) tests.push({ kind: TEST_SET, field, set });
+    else both(field, set);
   };
   const maskedField = (field: number, mask: number, value: number, negated: boolean): void => {
     const fixed = (context.volatileFields >>> field) & 1;
@@ -207,6 +227,62 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
         pure();
         addrtype(match, rule, context, both, either);
         return;
+      case "length":
+        pure();
+        among(FIELD_LENGTH, negatedIf([match.lo, match.hi], match.negated));
+        return;
+      case "ttl":
+        pure();
+        among(FIELD_TTL, ttlSet(match));
+        return;
+      case "tos":
+        pure();
+        masked(FIELD_TOS, match.mask, match.value, match.negated);
+        return;
+      case "dscp":
+        pure();
+        masked(FIELD_TOS, DSCP_MASK, match.dscp << 2, match.negated);
+        return;
+      case "ecn":
+        pure();
+        if (match.ect !== null) masked(FIELD_TOS, ECT_MASK, match.ect.ect, match.ect.negated);
+        if (match.ece === null && match.cwr === null) return;
+        if (context.odd) both(FIELD_TRANSPORT, [TCP_HEADER_BYTES, TRANSPORT_OFFSET_1 - 1]);
+        if (match.ece !== null) masked(FIELD_TCP_FLAGS, TCP_FLAGS.ECE, TCP_FLAGS.ECE, match.ece.negated);
+        if (match.cwr !== null) masked(FIELD_TCP_FLAGS, TCP_FLAGS.CWR, TCP_FLAGS.CWR, match.cwr.negated);
+        return;
+      case "tcpmss":
+        guard({ kind: TEST_MSS, lo: match.lo, hi: match.hi, negated: match.negated });
+        return;
+      case "pkttype":
+        pure();
+        masked(FIELD_FACTS, 3 << FACT_FRAME_SHIFT, FRAMES[match.type] << FACT_FRAME_SHIFT, match.negated);
+        return;
+      case "mac":
+        pure();
+        tests.push({
+          kind: TEST_MAC,
+          mac: match.mac,
+          loIface: context.interfaces.has("lo") ? context.interfaces.numberOf("lo") : 0,
+          negated: match.negated,
+        });
+        return;
+      case "owner":
+        pure();
+        if (match.socketExists !== null) tests.push({ kind: TEST_SOCKET, negated: match.socketExists.negated });
+        if (match.uid !== null) tests.push({ kind: TEST_OWNER, which: ORIGIN_UID, ...match.uid });
+        if (match.gid !== null) tests.push({ kind: TEST_OWNER, which: ORIGIN_GID, ...match.gid });
+        return;
+      case "realm":
+        pure();
+        if ((match.value === 0) === match.negated) both(FIELD_SRC, EMPTY);
+        return;
+      case "devgroup":
+        pure();
+        for (const test of [match.src, match.dst]) {
+          if (test !== null && ((test.value & test.mask) === 0) === test.negated) both(FIELD_SRC, EMPTY);
+        }
+        return;
       case "connmark":
       case "connbytes":
       case "connlimit":
@@ -244,6 +320,24 @@ function restricted(product: Product, field: number, set: Intervals): Product {
   out[field] = product[field] === undefined ? set : intersect(product[field], set);
   return out;
 }
+
+const DSCP_MASK = 0xfc;
+const ECT_MASK = 3;
+
+const FRAMES = {
+  unicast: FRAME_HOST,
+  broadcast: FRAME_BROADCAST,
+  multicast: FRAME_MULTICAST,
+  otherhost: FRAME_OTHERHOST,
+} as const;
+
+function ttlSet({ op, ttl, negated }: Extract<Match, { kind: "ttl" }>): Intervals {
+  if (op === "eq") return negatedIf([ttl, ttl], negated, TTL_MAX);
+  if (op === "lt") return ttl === 0 ? EMPTY : [0, ttl - 1];
+  return ttl === TTL_MAX ? EMPTY : [ttl + 1, TTL_MAX];
+}
+
+const TTL_MAX = 255;
 
 function icmpSet(match: Extract<Match, { kind: "icmp" }>): Intervals {
   const any = match.type === 255;

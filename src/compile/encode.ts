@@ -11,6 +11,7 @@ import {
   CLAUSE_ARG2,
   CLAUSE_BYTES,
   CLAUSE_COUNTS,
+  CLAUSE_FIELD,
   CLAUSE_FLAGS,
   CLAUSE_RULE,
   CLAUSE_TEST_COUNT,
@@ -43,6 +44,10 @@ import {
   TEST_C,
   TEST_FIELD,
   TEST_INTACT,
+  TEST_MAC,
+  TEST_MSS,
+  TEST_OWNER,
+  TEST_SOCKET,
   TEST_KIND,
   TEST_LIMIT,
   TEST_MASKED,
@@ -112,6 +117,7 @@ export function encode(program: Program): Uint8Array {
     put(from + CLAUSE_TESTS, dataOf[index]!.tests);
     put(from + CLAUSE_TEST_COUNT, clause.tests.length);
     put(from + CLAUSE_FLAGS, clause.counts ? CLAUSE_COUNTS : 0);
+    put(from + CLAUSE_FIELD, clause.field);
   });
   bytes.set(data.bytes(), dataOffset);
   return bytes;
@@ -206,6 +212,26 @@ class Data {
         break;
       case TEST_INTACT:
         words[TEST_A / 4] = test.bytes;
+        break;
+      case TEST_MAC:
+        words[TEST_A / 4] = Math.floor(test.mac / 2 ** 32);
+        words[TEST_B / 4] = test.mac % 2 ** 32;
+        words[TEST_C / 4] = test.loIface;
+        words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_OWNER:
+        words[TEST_A / 4] = test.lo;
+        words[TEST_B / 4] = test.hi;
+        words[TEST_C / 4] = test.which;
+        words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_SOCKET:
+        words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_MSS:
+        words[TEST_A / 4] = test.lo;
+        words[TEST_B / 4] = test.hi;
+        words[TEST_NEGATED / 4] = Number(test.negated);
         break;
     }
     this.#words.push(...words);

@@ -23,21 +23,34 @@ import {
   ACTION_CALL,
   ACTION_DNAT,
   ACTION_DROP,
+  ACTION_ECN,
   ACTION_GO_ON,
-  ACTION_MARK,
   ACTION_MASQUERADE,
   ACTION_REDIRECT,
   ACTION_REJECT,
+  ACTION_SET,
   ACTION_SKIP,
   ACTION_SNAT,
+  ACTION_TCPMSS,
+  ACTION_TTL,
+  FIELD_LENGTH,
   FIELD_MARK,
+  FIELD_TCP_FLAGS,
+  FIELD_TOS,
+  FIELD_TRANSPORT,
+  FIELD_TTL,
   NAT_ADDRESSES,
   NAT_PERSISTENT,
   NAT_PORTS,
   NAT_RANDOM,
   NAT_SHIFT,
+  NONE,
   REJECT_TCP_RESET,
+  TTL_DEC,
+  TTL_INC,
+  TTL_SET,
 } from "../layout.ts";
+import { TCP_FLAGS } from "../packet/packet.ts";
 import { RuleError } from "../rules/error.ts";
 import type { Chain, NatRange, RejectKind, Rule, Table, Target } from "../rules/ruleset.ts";
 import { DRAWS, stagesOf } from "./condition.ts";
@@ -65,12 +78,33 @@ const MOST_BOXES = 8_000_000;
 export function lowerChain(table: Table, chain: Chain, context: LowerContext): Program {
   const chains = new Map(table.chains.map((each) => [each.name, each]));
   const reached = reachedFrom(chain, chains);
-  const volatileFields = reached.some((each) => each.rules.some((rule) => rule.target?.kind === "MARK"))
-    ? 1 << FIELD_MARK
-    : 0;
+  const volatileFields = reached.reduce(
+    (fields, each) =>
+      each.rules.reduce((more, { target }) => more | (target === null ? 0 : fieldsChanged(target)), fields),
+    0,
+  );
   const shared = chainsToShare(chain, reached, chains);
   const lowering = new Lowering({ ...context, volatileFields }, chains, shared);
   return lowering.program(chain);
+}
+
+/** Bits of the fields that a target changes before the chain goes on. */
+function fieldsChanged(target: Target): number {
+  switch (target.kind) {
+    case "MARK":
+      return 1 << FIELD_MARK;
+    case "TOS":
+    case "DSCP":
+      return 1 << FIELD_TOS;
+    case "TTL":
+      return 1 << FIELD_TTL;
+    case "ECN":
+      return (1 << FIELD_TOS) | (1 << FIELD_TCP_FLAGS);
+    case "TCPMSS":
+      return (1 << FIELD_LENGTH) | (1 << FIELD_TRANSPORT);
+    default:
+      return 0;
+  }
 }
 
 class Lowering {
@@ -160,7 +194,7 @@ class Lowering {
     const options = { rule: number, tests, counts };
     const { target } = rule;
     const nat = (range: NatRange) => ({ nat: natRecord(range), arg2: this.#context.stateOf(number, DRAWS) });
-    if (target === null || target.kind === "LOG") {
+    if (target === null || WATCHERS.includes(target.kind)) {
       if (counts || tests.some(remembers)) this.#builder.add(boxes, ACTION_GO_ON, options);
       return;
     }
@@ -182,7 +216,28 @@ class Lowering {
         return;
       }
       case "MARK": {
-        this.#builder.add(boxes, ACTION_MARK, { ...options, arg: target.value, arg2: target.mask });
+        this.#builder.add(boxes, ACTION_SET, { ...options, field: FIELD_MARK, arg: target.value, arg2: target.mask });
+        return;
+      }
+      case "TOS": {
+        this.#builder.add(boxes, ACTION_SET, { ...options, field: FIELD_TOS, arg: target.value, arg2: target.mask });
+        return;
+      }
+      case "DSCP": {
+        const bits = { field: FIELD_TOS, arg: target.dscp << 2, arg2: DSCP_MASK };
+        this.#builder.add(boxes, ACTION_SET, { ...options, ...bits });
+        return;
+      }
+      case "TTL": {
+        this.#builder.add(boxes, ACTION_TTL, { ...options, arg: TTL_CODES[target.op], arg2: target.ttl });
+        return;
+      }
+      case "TCPMSS": {
+        this.#builder.add(boxes, ACTION_TCPMSS, { ...options, arg: target.mss === "pmtu" ? NONE : target.mss });
+        return;
+      }
+      case "ECN": {
+        this.#ecn(target, boxes, options, region);
         return;
       }
       case "DNAT": {
@@ -201,6 +256,12 @@ class Lowering {
         this.#builder.add(boxes, ACTION_REDIRECT, { ...options, ...nat(target.range) });
         return;
       }
+      case "LOG":
+      case "NFLOG":
+      case "TRACE":
+      case "CHECKSUM":
+      case "CLASSIFY":
+      case "TCPOPTSTRIP":
       case "CONNMARK":
       case "CT":
       case "NOTRACK":
@@ -213,6 +274,27 @@ class Lowering {
         return;
       }
     }
+  }
+
+  /** One clause that counts and says whether it holds, then one for each field, all in the same boxes. */
+  #ecn(
+    { ect, ece, cwr }: Extract<Target, { kind: "ECN" }>,
+    boxes: readonly Box[],
+    options: { rule: number; tests: Stage["tests"]; counts: boolean },
+    region: readonly Box[],
+  ): void {
+    const inside = newLabel();
+    const after = newLabel();
+    this.#builder.add(boxes, ACTION_SKIP, { ...options, to: inside });
+    this.#builder.add(region, ACTION_SKIP, { to: after });
+    this.#builder.place(inside);
+    if (ect !== null) this.#builder.add(boxes, ACTION_SET, { field: FIELD_TOS, arg: ect, arg2: ECT_MASK });
+    const arg = (ece ?? 0) * TCP_FLAGS.ECE + (cwr ?? 0) * TCP_FLAGS.CWR;
+    const arg2 = (ece === null ? 0 : TCP_FLAGS.ECE) + (cwr === null ? 0 : TCP_FLAGS.CWR);
+    if (arg2 !== 0) {
+      this.#builder.add(boxes, ACTION_ECN, { rule: options.rule, arg, arg2 });
+    }
+    this.#builder.place(after);
   }
 
   #call(
@@ -249,6 +331,13 @@ class Lowering {
     this.#builder.place(after);
   }
 }
+
+/** Targets without an effect on the answer. */
+const WATCHERS: readonly Target["kind"][] = ["LOG", "NFLOG", "TRACE", "CHECKSUM", "CLASSIFY"];
+
+const DSCP_MASK = 0xfc;
+const ECT_MASK = 3;
+const TTL_CODES = { set: TTL_SET, inc: TTL_INC, dec: TTL_DEC } as const;
 
 const REJECT_CODES: Readonly<Record<RejectKind, number>> = {
   "icmp-net-unreachable": 0,

@@ -4,8 +4,17 @@
 // do; boxes of a clause may overlap, the clause acts once all the same. Clauses are taken in order: an action goes on,
 // skips forward, or ends the look-up. The last clause ends it for every packet.
 
-import type { TEST_MASKED, TEST_SET } from "../layout.ts";
-import { CLAUSE_COUNTS, FIELD_COUNT, NONE, TEST_INTACT, TEST_LIMIT, TEST_NTH, TEST_RANDOM } from "../layout.ts";
+import type { ORIGIN_GID, ORIGIN_UID, TEST_MAC, TEST_MASKED, TEST_OWNER, TEST_SET, TEST_SOCKET } from "../layout.ts";
+import {
+  CLAUSE_COUNTS,
+  FIELD_COUNT,
+  NONE,
+  TEST_INTACT,
+  TEST_LIMIT,
+  TEST_MSS,
+  TEST_NTH,
+  TEST_RANDOM,
+} from "../layout.ts";
 import { MAX_U32 } from "./intervals.ts";
 import type { Intervals } from "./intervals.ts";
 
@@ -39,11 +48,24 @@ export type Test =
       readonly probability: number;
       readonly negated: boolean;
     }
-  | { readonly kind: typeof TEST_INTACT; readonly bytes: number };
+  | { readonly kind: typeof TEST_INTACT; readonly bytes: number }
+  | { readonly kind: typeof TEST_MAC; readonly mac: number; readonly loIface: number; readonly negated: boolean }
+  | {
+      readonly kind: typeof TEST_OWNER;
+      readonly which: typeof ORIGIN_UID | typeof ORIGIN_GID;
+      readonly lo: number;
+      readonly hi: number;
+      readonly negated: boolean;
+    }
+  | { readonly kind: typeof TEST_SOCKET; readonly negated: boolean }
+  | { readonly kind: typeof TEST_MSS; readonly lo: number; readonly hi: number; readonly negated: boolean };
+
+/** TEST_MSS and TEST_INTACT drop broken packets. */
+const REMEMBERING: readonly Test["kind"][] = [TEST_LIMIT, TEST_NTH, TEST_RANDOM, TEST_INTACT, TEST_MSS];
 
 /** Tests whose evaluation leaves a trace behind: a rule that has one is evaluated even if it does nothing else. */
 export function remembers(test: Test): boolean {
-  return test.kind === TEST_LIMIT || test.kind === TEST_NTH || test.kind === TEST_RANDOM || test.kind === TEST_INTACT;
+  return REMEMBERING.includes(test.kind);
 }
 
 export interface NatRecord {
@@ -64,6 +86,8 @@ export interface Clause {
   readonly tests: readonly Test[];
   readonly counts: boolean;
   readonly nat: NatRecord | null;
+  /** Of ACTION_SET. */
+  readonly field: number;
 }
 
 /** A place in the program not yet known: clauses may skip to it before it stands. */
@@ -109,6 +133,7 @@ export class ProgramBuilder {
       tests?: readonly Test[];
       counts?: boolean;
       nat?: NatRecord;
+      field?: number;
       to?: Label;
     } = {},
   ): void {
@@ -122,6 +147,7 @@ export class ProgramBuilder {
       tests: options.tests ?? NO_TESTS,
       counts: options.counts ?? false,
       nat: options.nat ?? null,
+      field: options.field ?? 0,
     };
     if (options.to !== undefined) clause.label = options.to;
     this.#clauses.push(clause);

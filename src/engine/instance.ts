@@ -17,6 +17,7 @@ interface Exports {
   generate(traffic: number, packets: number, count: number, first: number): void;
   tally(tally: number, decisions: number, count: number): void;
   setGuards(states: number, seed: number): void;
+  setOrigins(at: number, firstIndex: number): void;
   setLookUp(counters: number, stack: number): void;
   setTrace(at: number, bytes: number): void;
   traceCount(): number;

@@ -35,6 +35,19 @@ export function pseudoSum(src: number, dst: number, proto: number, length: numbe
   return (src >>> 16) + (src & 0xffff) + (dst >>> 16) + (dst & 0xffff) + proto + length;
 }
 
+/** RFC 1624. Beyond the end of the bytes there is nothing to mend. */
+export function mend(
+  bytes: Uint8Array,
+  offset: number,
+  changes: readonly (readonly [from: number, to: number])[],
+): void {
+  if (changes.length === 0 || offset + 2 > bytes.length) return;
+  let sum = ~u16At(bytes, offset) & 0xffff;
+  for (const [from, to] of changes) sum += (~from & 0xffff) + to;
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  bytes.set(u16(~sum & 0xffff), offset);
+}
+
 /** null for anything but pairs of hexadecimal digits; blanks may stand between them. */
 export function fromHex(text: string): Uint8Array | null {
   const pairs = text.replace(/\s+/g, "");

@@ -4,8 +4,9 @@
 // difference alone (inet_proto_csum_replace4() in net/core/utils.c): one that was wrong stays wrong.
 
 import { PROTO_DCCP, PROTO_ICMP, PROTO_SCTP, PROTO_TCP, PROTO_UDP, PROTO_UDPLITE } from "../net/protocol.ts";
-import { u16, u16At } from "./bytes.ts";
+import { mend, u16, u16At } from "./bytes.ts";
 import type { Packet } from "./packet.ts";
+import { withFlags, withMss } from "./tcp.ts";
 
 /** What NAT can change of a packet, and of one that an ICMP error quotes. */
 export interface Endpoints {
@@ -21,6 +22,9 @@ export interface Endpoints {
 export interface Header extends Endpoints {
   readonly ttl: number;
   readonly tos: number;
+  /** Present only where a target has changed them. */
+  readonly tcpFlags?: number;
+  readonly mss?: number;
   /** Of an ICMP error. */
   readonly inner?: Endpoints;
 }
@@ -33,8 +37,10 @@ export function endpointsOf({ src, dst, sport, dport, icmpId }: Packet): Endpoin
   return { src, dst, sport, dport, icmpId };
 }
 
-export function rewrite(packet: Packet, header: Partial<Header>): Packet {
-  const { inner, ...words } = header;
+export function rewrite(given: Packet, header: Partial<Header>): Packet {
+  const { inner, mss, tcpFlags, ...words } = header;
+  const flagged = tcpFlags === undefined || tcpFlags === given.tcpFlags ? given : withFlags(given, tcpFlags);
+  const packet = mss === undefined ? flagged : withMss(flagged, mss);
   const changed: Packet = { ...packet, ...words };
   const quoted = inner === undefined || packet.inner === null ? packet.inner : { ...packet.inner, ...inner };
   const payload = payloadOf(packet, { ...changed, inner: quoted });
@@ -100,13 +106,4 @@ function difference(from: number, to: number): Change[] {
 
 function wide(from: number, to: number): Change[] {
   return [...difference(from >>> 16, to >>> 16), ...difference(from & 0xffff, to & 0xffff)];
-}
-
-/** RFC 1624. Beyond the end of the bytes there is nothing to mend. */
-function mend(bytes: Uint8Array, offset: number, changes: readonly Change[]): void {
-  if (changes.length === 0 || offset + 2 > bytes.length) return;
-  let sum = ~u16At(bytes, offset) & 0xffff;
-  for (const [from, to] of changes) sum += (~from & 0xffff) + to;
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  bytes.set(u16(~sum & 0xffff), offset);
 }

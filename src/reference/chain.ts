@@ -4,14 +4,18 @@
 // and the end of a user chain go on where the last jump stands, or with the policy if there was none.
 
 import type { RuleRef } from "../classifier.ts";
-import type { Chain, MarkTarget, Rule, Table, Target } from "../rules/ruleset.ts";
+import type { Chain, Rule, Table, Target } from "../rules/ruleset.ts";
+import { change } from "./change.ts";
+import type { PassingTarget } from "./change.ts";
 import { holds } from "./match.ts";
 import type { World } from "./match.ts";
 import type { Skb } from "./skb.ts";
 
 /** The targets that end a chain. */
-export type EndTarget = Exclude<Target, { readonly kind: "RETURN" | "jump" | "goto" | "LOG" | "MARK" | Unmodelled }>;
-type Unmodelled = "CONNMARK" | "CT" | "NOTRACK" | "NETMAP" | "opaque";
+export type EndTarget = Exclude<
+  Target,
+  PassingTarget | { readonly kind: "RETURN" | "jump" | "goto" | "opaque" | "NETMAP" }
+>;
 export type NatTarget = Extract<EndTarget, { readonly range: unknown }>;
 
 export interface ChainEnd {
@@ -27,7 +31,7 @@ interface Place {
   readonly index: number;
 }
 
-/** Changes the mark of `skb`, and adds to `trace` the rules that matched and the policy if it was reached. */
+/** Changes `skb` as targets say, and adds to `trace` the rules that matched and the policy if it was reached. */
 export function walk(table: Table, builtin: Chain, skb: Skb, world: World, trace: RuleRef[]): ChainEnd {
   const jumps: Place[] = [];
   let place: Place | undefined = { chain: builtin, index: 0 };
@@ -53,19 +57,17 @@ export function walk(table: Table, builtin: Chain, skb: Skb, world: World, trace
       continue;
     }
     switch (target.kind) {
-      case "LOG":
-        place = next;
-        break;
-      case "CONNMARK":
-      case "CT":
-      case "NOTRACK":
+      case "ACCEPT":
+      case "DROP":
+      case "REJECT":
+      case "DNAT":
+      case "SNAT":
+      case "MASQUERADE":
+      case "REDIRECT":
+        return { ref, rule, target };
       case "NETMAP":
       case "opaque":
         throw new Error(`target ${target.kind} was to be refused`);
-      case "MARK":
-        skb.mark = marked(skb.mark, target);
-        place = next;
-        break;
       case "jump":
         jumps.push(next);
         if (jumps.length > table.chains.length) throw new Error(`${table.name} ${chain.name}: jumps go in a circle`);
@@ -78,16 +80,13 @@ export function walk(table: Table, builtin: Chain, skb: Skb, world: World, trace
         place = jumps.pop();
         break;
       default:
-        return { ref, rule, target };
+        if (change(target, skb, world) === "drop") return { ref, rule, target: { kind: "DROP" } };
+        place = next;
     }
   }
   const ref: RuleRef = { table: table.name, chain: builtin.name, number: "policy" };
   trace.push(ref);
   return { ref, rule: null, target: { kind: builtin.policy! } };
-}
-
-function marked(mark: number, { value, mask }: MarkTarget): number {
-  return ((mark & ~mask) ^ value) >>> 0;
 }
 
 function chainOf(table: Table, name: string): Chain {

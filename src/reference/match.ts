@@ -4,17 +4,22 @@
 // ip_packet_match() in net/ipv4/netfilter/ip_tables.c, and the match functions of net/netfilter/xt_*.c.
 
 import { contains } from "../net/range.ts";
+import { TCP_FLAGS } from "../packet/packet.ts";
+import { mssAsked } from "../packet/tcp.ts";
 import type {
   AddressTest,
   AddressType,
   AddrtypeMatch,
+  EcnMatch,
   Header,
   InterfaceTest,
   Match,
   MultiportMatch,
   NegatableRange,
+  OwnerMatch,
   Rule,
   StateMatch,
+  TtlMatch,
 } from "../rules/ruleset.ts";
 import type { MatchPlace, Memory } from "./memory.ts";
 import type { Skb } from "./skb.ts";
@@ -24,6 +29,8 @@ export interface World {
   readonly memory: Memory;
   /** As seen by one interface; null: by the host. */
   addressType(address: number, iface: string | null): AddressType;
+  /** MTU of the route to an address that the host would take; null: there is none. */
+  mtuTo(address: number): number | null;
 }
 
 /** "drop": a match found the packet broken and drops it at once (hotdrop). */
@@ -107,6 +114,35 @@ function meets(match: Match, place: MatchPlace, skb: Skb, world: World): Holds {
       return world.memory.statistic(place, match);
     case "comment":
       return true;
+    case "length":
+      return meetsRange(match, packet.length);
+    case "ttl":
+      return meetsTtl(match, packet.ttl);
+    case "tos":
+      return ((packet.tos & match.mask) === match.value) !== match.negated;
+    case "dscp":
+      return (packet.tos >>> 2 === match.dscp) !== match.negated;
+    case "ecn":
+      return meetsEcn(match, skb);
+    case "tcpmss": {
+      const mss = mssAsked(packet);
+      if (mss === "broken") return "drop";
+      return (mss !== null && contains(match, mss)) !== match.negated;
+    }
+    case "pkttype":
+      return (FRAMES[match.type] === (skb.frame ?? "host")) !== match.negated;
+    case "mac":
+      // only Ethernet has it, and lo is none
+      if (skb.srcMac == null || skb.inIface === null || skb.inIface === "lo") return false;
+      return (skb.srcMac === match.mac) !== match.negated;
+    case "owner":
+      return meetsOwner(match, skb);
+    case "realm":
+      // no route of a host here has a realm
+      return (match.value === 0) !== match.negated;
+    case "devgroup":
+      // all interfaces of a host here are in group 0
+      return [match.src, match.dst].every((test) => test === null || ((test.value & test.mask) === 0) !== test.negated);
     case "connmark":
     case "connbytes":
     case "connlimit":
@@ -125,8 +161,42 @@ function meetsPort(range: NegatableRange | null, port: number): boolean {
   return range === null || contains(range, port) !== range.negated;
 }
 
-function meetsRange(range: NegatableRange | null, address: number): boolean {
-  return range === null || contains(range, address) !== range.negated;
+function meetsRange(range: NegatableRange | null, value: number): boolean {
+  return range === null || contains(range, value) !== range.negated;
+}
+
+function meetsTtl({ op, ttl, negated }: TtlMatch, value: number): boolean {
+  switch (op) {
+    case "eq":
+      return (value === ttl) !== negated;
+    case "lt":
+      return value < ttl;
+    case "gt":
+      return value > ttl;
+  }
+}
+
+/** ecn_mt4() in net/netfilter/xt_ecn.c. */
+function meetsEcn({ ece, cwr, ect }: EcnMatch, skb: Skb): boolean {
+  const { tcpFlags, tos } = skb.packet;
+  if (ect !== null && ((tos & 3) === ect.ect) === ect.negated) return false;
+  if (ece === null && cwr === null) return true;
+  if (shows(skb, TCP_HEADER_BYTES) !== true) return false;
+  const meets = (test: EcnMatch["ece"], bit: number): boolean =>
+    test === null || ((tcpFlags & bit) !== 0) !== test.negated;
+  return meets(ece, TCP_FLAGS.ECE) && meets(cwr, TCP_FLAGS.CWR);
+}
+
+const FRAMES = { unicast: "host", broadcast: "broadcast", multicast: "multicast", otherhost: "otherhost" } as const;
+
+/** owner_mt() in net/netfilter/xt_owner.c. */
+function meetsOwner({ socketExists, uid, gid }: OwnerMatch, { socket }: Skb): boolean {
+  const asked = [socketExists, uid, gid].filter((test) => test !== null);
+  if (socket == null) return asked.every(({ negated }) => negated);
+  if (socketExists?.negated === true) return false;
+  // a socket of the kernel has no file, and so no owner
+  if (socket === "kernel") return [uid, gid].every((test) => test === null || test.negated);
+  return meetsRange(uid, socket.uid) && meetsRange(gid, socket.gid);
 }
 
 function meetsPorts(match: MultiportMatch, sport: number, dport: number): boolean {

@@ -51,6 +51,10 @@ export class Reference {
     const world = {
       memory: new Memory(ruleset, options.seed ?? 0),
       addressType: (address: number, iface: string | null): AddressType => routing.tables.addressType(address, iface),
+      mtuTo(address: number): number | null {
+        const path = routing.output({ src: 0, dst: address, mark: 0, oif: null }, false);
+        return typeof path === "string" ? null : path.mtu;
+      },
     };
     const peers = options.limitErrors === true ? new Peers() : null;
     this.#around = { ruleset, host, routing, world, tracking: tracks(ruleset, host), peers };
@@ -79,6 +83,10 @@ export class ChainWorld implements World {
 
   addressType(): never {
     throw new UnsupportedError("match addrtype asks for the host's own addresses: give a host", null);
+  }
+
+  mtuTo(): never {
+    throw new UnsupportedError("target TCPMSS asks for the host's routes: give a host", null);
   }
 }
 

@@ -13,6 +13,7 @@ import type { Host, Interface } from "../host/host.ts";
 import { isSummedWithAddresses } from "../packet/decode.ts";
 import { fragmentSizes } from "../packet/describe.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
+import { mssOf } from "../packet/tcp.ts";
 import type { Hook, NatRange, Rule, Ruleset, TableName } from "../rules/ruleset.ts";
 import { icmpError, rejection } from "./answer.ts";
 import { walk } from "./chain.ts";
@@ -82,6 +83,9 @@ export class Way {
       ctState: "INVALID",
       sourceTranslated: false,
       destinationTranslated: false,
+      frame: arrival.frame,
+      srcMac: arrival.srcMac,
+      socket: arrival.inIface === null ? { uid: arrival.uid, gid: arrival.gid } : null,
     };
   }
 
@@ -102,7 +106,7 @@ export class Way {
       where,
       rule,
       iface,
-      packet: finalOf(this.#skb),
+      packet: finalOf(this.#skb, this.#arrival.packet),
       path: this.#hooks,
       ctState: this.#ctState,
       reply,
@@ -145,9 +149,11 @@ export class Way {
         return this.#dropped("routing", this.#routingError(arriving.error, iface));
       case "local":
         this.#path = arriving.path;
+        skb.routeMtu = arriving.path.mtu;
         return this.#deliver();
       case "forward":
         this.#path = arriving.path;
+        skb.routeMtu = arriving.path.mtu;
         return this.#forward(arriving.path, arriving.redirect);
     }
   }
@@ -224,8 +230,10 @@ export class Way {
 
   /** ipt_mangle_out() in net/ipv4/netfilter/iptable_mangle.c. */
   #mangleOutput(): End | null {
-    const { mark } = this.#skb;
-    return this.#filter("mangle", "OUTPUT") ?? (this.#skb.mark === mark ? null : this.#reroute());
+    const { mark, packet } = this.#skb;
+    const ended = this.#filter("mangle", "OUTPUT");
+    const same = this.#skb.mark === mark && this.#skb.packet.tos === packet.tos;
+    return ended ?? (same ? null : this.#reroute());
   }
 
   #natOutput(): End | null {
@@ -248,6 +256,7 @@ export class Way {
   #take(path: Path): void {
     if (path.group) throw this.#unsupported("broadcasts and multicasts of the host itself are not modelled");
     this.#path = path;
+    this.#skb.routeMtu = path.mtu;
   }
 
   #postrouting(): End | null {
@@ -411,7 +420,12 @@ function withSource(packet: Packet, src: number): Packet {
   return { ...packet, src, badChecksum: packet.badChecksum || isSummedWithAddresses(packet) };
 }
 
-function finalOf({ packet, mark }: Skb): FinalPacket {
-  const { src, dst, sport, dport, icmpId, ttl, tos } = packet;
-  return { src, dst, sport, dport, icmpId, ttl, tos, mark };
+function finalOf({ packet, mark }: Skb, before: Packet): FinalPacket {
+  const { src, dst, sport, dport, icmpId, ttl, tos, tcpFlags } = packet;
+  const mss = mssOf(packet);
+  return {
+    ...{ src, dst, sport, dport, icmpId, ttl, tos, mark },
+    ...(tcpFlags === before.tcpFlags ? {} : { tcpFlags }),
+    ...(mss === null || mss === mssOf(before) ? {} : { mss }),
+  };
 }

@@ -4,7 +4,7 @@
 // The names, synonyms and arguments are those of the module's libxt_, libipt_ or libip6t_ file in iptables 1.8.9.
 
 import type { Line } from "./line.ts";
-import type { Family, Hook, TableName } from "./ruleset.ts";
+import type { Family, Hook, Match, TableName } from "./ruleset.ts";
 import type { Value } from "./types.ts";
 
 export interface Option {
@@ -103,6 +103,10 @@ export interface Extension<T> {
   readonly family?: Family;
   /** The protocols one of which the rule must ask with `-p`, not negated. */
   readonly protos?: readonly number[];
+  /** The same, where it depends on what was said. */
+  protosOf?(value: T): readonly number[] | null;
+  /** Why it cannot stand in a rule with these matches; null: it can. */
+  objection?(value: T, matches: readonly Match[]): string | null;
   /** What it reads depends on the protocol asked before. */
   readonly asksProto?: true;
   /** Undefined: all. */

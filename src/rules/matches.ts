@@ -3,13 +3,14 @@
 import { formatProtocol } from "../net/protocol.ts";
 import type { Extension } from "./extension.ts";
 import * as connection from "./extensions/connection.ts";
+import * as fields from "./extensions/fields.ts";
 import * as header from "./extensions/header.ts";
 import * as memory from "./extensions/memory.ts";
 import * as other from "./extensions/other.ts";
 import * as transport from "./extensions/transport.ts";
 import type { Family, Match } from "./ruleset.ts";
 
-const ALL: readonly Extension<Match>[] = [transport, connection, header, memory, other].flatMap(
+const ALL: readonly Extension<Match>[] = [transport, connection, header, fields, memory, other].flatMap(
   ({ MATCHES }) => MATCHES,
 );
 

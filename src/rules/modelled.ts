@@ -45,6 +45,8 @@ function whatOfMatch(match: Match): string | null {
     case "connbytes":
     case "connlimit":
       return `match ${match.kind}`;
+    case "owner":
+      return match.supplGroups ? "option --suppl-groups of match owner" : null;
     case "tcp":
       return match.option === null ? null : "option --tcp-option of match tcp";
     case "conntrack": {
@@ -61,6 +63,7 @@ function whatOfTarget(target: Target): string | null {
   switch (target.kind) {
     case "opaque":
       return `target ${target.name}`;
+    case "TCPOPTSTRIP":
     case "CONNMARK":
     case "CT":
     case "NOTRACK":

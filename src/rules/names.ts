@@ -5,14 +5,14 @@ export const OLD_NEGATION =
 
 /** Targets of extensions/; a chain may not bear such a name. */
 export const OTHER_TARGETS: ReadonlySet<string> = new Set(
-  `AUDIT CHECKSUM CLASSIFY CLUSTERIP CONNSECMARK DSCP ECN HMARK IDLETIMER LED NFLOG NFQUEUE
-  RATEEST SECMARK SET SYNPROXY TCPMSS TCPOPTSTRIP TEE TOS TPROXY TTL ULOG QUEUE standard`.split(/\s+/),
+  `   CLUSTERIP CONNSECMARK   HMARK IDLETIMER LED  NFQUEUE
+  RATEEST SECMARK SET SYNPROXY   TEE  TPROXY  ULOG QUEUE standard`.split(/\s+/),
 );
 
 export const OTHER_MATCHES: ReadonlySet<string> = new Set(
-  `ah bpf cgroup cluster connlabel cpu dccp devgroup dscp ecn esp hashlimit ipcomp
-  ipvs length mac nfacct osf owner physdev pkttype policy quota rateest realm recent rpfilter sctp set socket string
-  tcpmss time tos ttl u32`.split(/\s+/),
+  `ah bpf cgroup cluster connlabel cpu dccp    esp hashlimit ipcomp
+  ipvs   nfacct osf  physdev  policy quota rateest  recent rpfilter sctp set socket string
+   time   u32`.split(/\s+/),
 );
 
 /** Matches of ip6tables. */

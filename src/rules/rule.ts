@@ -265,6 +265,7 @@ export class RuleDraft implements Modules {
     }
     const target = this.finishTarget();
     const matches = this.finishMatches();
+    this.checkTarget(target, matches);
     // `-i +` tests nothing, and iptables-save forgets it
     const inIface = isIdle(this.inIface) ? null : this.inIface;
     const outIface = isIdle(this.outIface) ? null : this.outIface;
@@ -304,6 +305,14 @@ export class RuleDraft implements Modules {
     return target;
   }
 
+  private checkTarget(target: Target | null, matches: readonly Match[]): void {
+    if (this.targetUse === null || target === null) return;
+    const { extension, word } = this.targetUse;
+    const objection = extension.objection?.(target, matches);
+    if (objection) this.line.fail(objection, word);
+    this.checkProtocol(extension.name, extension.protosOf?.(target) ?? null, word);
+  }
+
   private read<T>({ extension, settings, word }: Use<T>): T {
     const given = new Given(settings, this.line, word, this.scope.family);
     checkOptions(extension, given);
@@ -311,12 +320,19 @@ export class RuleDraft implements Modules {
   }
 
   /** The table, and the protocol that the rule asks (xt_check_match() and xt_check_target() in x_tables.c). */
-  private checkPlace({ name, tables, protos }: Extension<unknown>, word: number): void {
+  private checkPlace(
+    { name, tables, protos }: Pick<Extension<unknown>, "name" | "tables" | "protos">,
+    word: number,
+  ): void {
     const { table } = this.scope;
     if (tables?.includes(table) === false) {
       this.line.fail(`${name} is not allowed in table ${table}, only in ${tables.join(" and ")}`, word);
     }
-    if (protos !== undefined && (this.protoNegated || !protos.includes(this.proto))) {
+    this.checkProtocol(name, protos ?? null, word);
+  }
+
+  private checkProtocol(name: string, protos: readonly number[] | null, word: number): void {
+    if (protos !== null && (this.protoNegated || !protos.includes(this.proto))) {
       this.line.fail(protocolMissing(name, protos), word);
     }
   }
@@ -334,7 +350,10 @@ export class RuleDraft implements Modules {
     this.checkPlace(extension, word);
     const read = () => [this.read(use)];
     // comments are seldom alike
-    return extension.name === "comment" ? read() : sharedMatches[this.scope.family].get(extension, settings, read);
+    const matches =
+      extension.name === "comment" ? read() : sharedMatches[this.scope.family].get(extension, settings, read);
+    if (extension.protosOf !== undefined) this.checkProtocol(extension.name, extension.protosOf(matches[0]!), word);
+    return matches;
   }
 }
 

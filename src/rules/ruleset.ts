@@ -161,6 +161,17 @@ export type Match =
   | ConnmarkMatch
   | ConnbytesMatch
   | ConnlimitMatch
+  | LengthMatch
+  | TtlMatch
+  | TosMatch
+  | DscpMatch
+  | EcnMatch
+  | TcpmssMatch
+  | PkttypeMatch
+  | MacMatch
+  | OwnerMatch
+  | RealmMatch
+  | DevgroupMatch
   | OpaqueMatch;
 
 export interface TcpMatch {
@@ -310,6 +321,81 @@ export interface ConnlimitMatch {
   readonly of: "saddr" | "daddr";
 }
 
+/** Total length of the IP packet. */
+export interface LengthMatch extends NegatableRange {
+  readonly kind: "length";
+}
+
+export interface TtlMatch {
+  readonly kind: "ttl";
+  readonly op: "eq" | "lt" | "gt";
+  readonly ttl: number;
+  readonly negated: boolean;
+}
+
+/** (tos & mask) == value. */
+export interface TosMatch extends MaskedValue {
+  readonly kind: "tos";
+  readonly negated: boolean;
+}
+
+/** The upper six bits of the type of service. */
+export interface DscpMatch {
+  readonly kind: "dscp";
+  readonly dscp: number;
+  readonly negated: boolean;
+}
+
+export interface EcnMatch {
+  readonly kind: "ecn";
+  /** Flags of TCP. */
+  readonly cwr: { readonly negated: boolean } | null;
+  readonly ece: { readonly negated: boolean } | null;
+  /** The lower two bits of the type of service. */
+  readonly ect: { readonly ect: number; readonly negated: boolean } | null;
+}
+
+/** The MSS option of a TCP header; where there is none it does not hold, and negated it does. */
+export interface TcpmssMatch extends NegatableRange {
+  readonly kind: "tcpmss";
+}
+
+export interface PkttypeMatch {
+  readonly kind: "pkttype";
+  readonly type: "unicast" | "broadcast" | "multicast" | "otherhost";
+  readonly negated: boolean;
+}
+
+/** Source address of the Ethernet frame, 6 bytes. */
+export interface MacMatch {
+  readonly kind: "mac";
+  readonly mac: number;
+  readonly negated: boolean;
+}
+
+/** Who owns the socket that sent it. */
+export interface OwnerMatch {
+  readonly kind: "owner";
+  readonly socketExists: { readonly negated: boolean } | null;
+  readonly uid: NegatableRange | null;
+  readonly gid: NegatableRange | null;
+  /** `gid` may also be among the other groups of the process. */
+  readonly supplGroups: boolean;
+}
+
+/** (the route's realm & mask) == value. */
+export interface RealmMatch extends MaskedValue {
+  readonly kind: "realm";
+  readonly negated: boolean;
+}
+
+/** (the interface's group & mask) == value. */
+export interface DevgroupMatch {
+  readonly kind: "devgroup";
+  readonly src: (MaskedValue & { readonly negated: boolean }) | null;
+  readonly dst: (MaskedValue & { readonly negated: boolean }) | null;
+}
+
 /** A module that is parsed, checked and printed, and not modelled. */
 export interface OpaqueMatch {
   readonly kind: "opaque";
@@ -338,7 +424,17 @@ export type Target =
   | { readonly kind: "goto"; readonly chain: string }
   | RejectTarget
   | LogTarget
+  | NflogTarget
+  | { readonly kind: "TRACE" }
   | MarkTarget
+  | TosTarget
+  | DscpTarget
+  | TtlTarget
+  | EcnTarget
+  | TcpmssTarget
+  | TcpoptstripTarget
+  | { readonly kind: "CHECKSUM" }
+  | { readonly kind: "CLASSIFY"; readonly priority: number }
   | { readonly kind: "DNAT"; readonly range: NatRange }
   | { readonly kind: "SNAT"; readonly range: NatRange }
   | { readonly kind: "MASQUERADE"; readonly range: NatRange }
@@ -408,6 +504,56 @@ export interface LogTarget {
   readonly ipOptions: boolean;
   readonly uid: boolean;
   readonly macdecode: boolean;
+}
+
+export interface NflogTarget {
+  readonly kind: "NFLOG";
+  readonly group: number;
+  readonly prefix: string;
+  /** Bytes of the packet to be copied; null: all. `oldSize`: by an old name, which the kernel does not heed. */
+  readonly size: number | null;
+  readonly oldSize: number | null;
+  /** Packets to be queued before they are sent on; 1 is the default. */
+  readonly threshold: number;
+}
+
+/** tos = (tos & ~mask) ^ value. */
+export interface TosTarget extends MaskedValue {
+  readonly kind: "TOS";
+}
+
+export interface DscpTarget {
+  readonly kind: "DSCP";
+  readonly dscp: number;
+}
+
+/** Never below 0 or above 255. */
+export interface TtlTarget {
+  readonly kind: "TTL";
+  readonly op: "set" | "inc" | "dec";
+  readonly ttl: number;
+}
+
+/** Sets the bits that are not null. Options of TCP are flags of its header. */
+export interface EcnTarget {
+  readonly kind: "ECN";
+  readonly cwr: 0 | 1 | null;
+  readonly ece: 0 | 1 | null;
+  readonly ect: number | null;
+}
+
+/** Lowers the MSS option, or adds it to a header without data behind it. */
+export interface TcpmssTarget {
+  readonly kind: "TCPMSS";
+  /** `pmtu`: what fits the smaller of the MTUs of the route and of the route back. */
+  readonly mss: number | "pmtu";
+}
+
+/** Overwrites options of TCP with NOPs. */
+export interface TcpoptstripTarget {
+  readonly kind: "TCPOPTSTRIP";
+  /** Kinds of options, rising. */
+  readonly options: readonly number[];
 }
 
 /** mark = (mark & ~mask) ^ value: the form to which iptables reduces all five options. */

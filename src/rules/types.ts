@@ -113,6 +113,46 @@ export const mark: Value<MaskedValue> = {
   print: ({ value, mask }) => (mask === U32_MAX ? hex(value) : `${hex(value)}/${hex(mask)}`),
 };
 
+const TOS_NAMES: ReadonlyMap<string, number> = new Map([
+  ["minimize-delay", 0x10],
+  ["maximize-throughput", 0x08],
+  ["maximize-reliability", 0x04],
+  ["minimize-cost", 0x02],
+  ["normal-service", 0],
+]);
+
+/** `VALUE`, `VALUE/MASK` or a name, which means the six upper bits that names speak of. */
+export const tos: Value<MaskedValue> = {
+  read(line, word, text, family) {
+    const named = TOS_NAMES.get(text.toLowerCase());
+    if (named !== undefined) return { value: named, mask: 0x3f };
+    const [value = "", mask, more] = text.split("/");
+    if (more !== undefined) refuse(line, word, text, `"${text}" is no VALUE/MASK and no name of a type of service`);
+    return {
+      value: u8.read(line, word, value, family),
+      mask: mask === undefined ? U8_MAX : u8.read(line, word, mask, family),
+    };
+  },
+  print: ({ value, mask }) => `${hexByte(value)}/${hexByte(mask)}`,
+};
+
+export const DSCP_MAX = 0x3f;
+
+/** `CS1`, `AF21`, `EF`, `BE`. */
+export const dscpClass: Value<number> = {
+  read(line, word, text) {
+    const name = text.toUpperCase();
+    const [, kind, first = 0, second = 0] = /^(CS|AF)([0-7])([1-3])?$/.exec(name) ?? [];
+    if (name === "EF") return 0x2e;
+    if (name === "BE") return 0;
+    if (kind === "CS" && second === 0) return Number(first) * 8;
+    const low = Number(first);
+    if (kind === "AF" && low >= 1 && low <= 4 && second !== 0) return low * 8 + Number(second) * 2;
+    return refuse(line, word, text, `"${text}" is no class: BE, EF, CS0 to CS7, AF11 to AF43`);
+  },
+  print: hexByte,
+};
+
 /** Any text of `min` to `max` bytes. */
 export function string(max = Number.POSITIVE_INFINITY, min = 0): Value<string> {
   return {

@@ -6,6 +6,7 @@
 import { HostError } from "../../src/host/error.ts";
 import { parseHost } from "../../src/host/parse.ts";
 import { Draw } from "./draw.ts";
+import { drawChange, drawFacts, drawFieldMatch } from "./kernel-vocabulary.ts";
 import type { Json } from "./oracle.ts";
 
 export interface KernelWorld {
@@ -259,6 +260,7 @@ function drawRule(draw: Draw, kind: ChainKind): string {
     ...(kind.memory && draw.chance(0.25) ? [drawMemory(draw)] : []),
     ...(draw.chance(0.7) ? drawTransport(draw, proto) : []),
     ...(draw.chance(0.3) ? [drawMatch(draw, kind)] : []),
+    ...(draw.chance(0.2) ? [drawFieldMatch(draw, kind.hooks, proto)] : []),
   ];
   return [...header, ...matches, drawTarget(draw, kind, proto)].filter((word) => word !== "").join(" ");
 }
@@ -359,6 +361,7 @@ function drawTarget(draw: Draw, { table, hooks, builtin, below }: ChainKind, pro
     [1, () => ""],
     [1, () => '-j LOG --log-prefix "x "'],
     [table === "mangle" || table === "raw" ? 5 : 1, () => drawMark(draw)],
+    [table === "mangle" ? 7 : 1, () => drawChange(draw, table, hooks, proto)],
     ...calls,
   ];
   if (table === "nat") {
@@ -456,7 +459,7 @@ function drawPacket(draw: Draw, host: Json, tracking: boolean): Json {
     [4, "icmp"],
     [2, draw.pick(PROTOCOLS)],
   ]);
-  return {
+  const packet = {
     in: local ? "local" : iface,
     ...drawAddresses(draw, own, local),
     proto,
@@ -464,6 +467,7 @@ function drawPacket(draw: Draw, host: Json, tracking: boolean): Json {
     ...drawOddities(draw, local, names),
     ...(!tracking && draw.chance(0.08) ? { frag: drawFragment(draw) } : {}),
   };
+  return { ...packet, ...drawFacts(draw, packet) };
 }
 
 function drawAddresses(draw: Draw, own: readonly string[], local: boolean): Json {

@@ -1,12 +1,12 @@
 // Targets that tell somebody of the packet, and let it go on.
 //
-// Follows libxt_LOG.c of iptables 1.8.9.
+// Follows libxt_LOG.c, libxt_NFLOG.c and libxt_TRACE.c of iptables 1.8.9.
 
 import { parseNumber } from "../../net/number.ts";
 import { optionsOf, type Extension } from "../extension.ts";
 import type { Line } from "../line.ts";
-import type { LogTarget, Target } from "../ruleset.ts";
-import { quote, truncate } from "../types.ts";
+import type { LogTarget, NflogTarget, Target } from "../ruleset.ts";
+import { quote, string, truncate, u16, u32 } from "../types.ts";
 
 const LOG: Extension<LogTarget> = {
   name: "LOG",
@@ -73,4 +73,41 @@ function printLog(target: LogTarget): string {
   );
 }
 
-export const TARGETS: readonly Extension<Target>[] = [LOG];
+/** struct xt_nflog_info has 64 bytes for the prefix, the last one zero. */
+const NFLOG_PREFIX_BYTES = 63;
+const nflogPrefix = string(Number.POSITIVE_INFINITY, 1);
+
+const NFLOG: Extension<NflogTarget> = {
+  name: "NFLOG",
+  options: optionsOf([
+    { names: "nflog-group" },
+    { names: "nflog-prefix" },
+    { names: "nflog-range", excludes: "nflog-size" },
+    { names: "nflog-size", excludes: "nflog-range" },
+    { names: "nflog-threshold" },
+  ]),
+  read: (given) => ({
+    kind: "NFLOG",
+    group: given.get("nflog-group", u16) ?? 0,
+    prefix: truncate(given.get("nflog-prefix", nflogPrefix) ?? "", NFLOG_PREFIX_BYTES),
+    size: given.get("nflog-size", u32) ?? null,
+    oldSize: given.get("nflog-range", u32) ?? null,
+    threshold: given.get("nflog-threshold", u16) ?? 1,
+  }),
+  print: ({ group, prefix, size, oldSize, threshold }) =>
+    (prefix === "" ? "" : ` --nflog-prefix ${quote(prefix)}`) +
+    (group === 0 ? "" : ` --nflog-group ${group}`) +
+    (size === null ? "" : ` --nflog-size ${size}`) +
+    (oldSize === null || oldSize === 0 ? "" : ` --nflog-range ${oldSize}`) +
+    (threshold === 1 ? "" : ` --nflog-threshold ${threshold}`),
+};
+
+const TRACE: Extension<Target> = {
+  name: "TRACE",
+  tables: ["raw"],
+  options: optionsOf([]),
+  read: () => ({ kind: "TRACE" }),
+  print: () => "",
+};
+
+export const TARGETS: readonly Extension<Target>[] = [LOG, NFLOG, TRACE];

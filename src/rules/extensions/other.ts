@@ -3,13 +3,18 @@
 import type { Extension } from "../extension.ts";
 import { opaqueMatch, opaqueTarget } from "../opaque.ts";
 import type { Match, Target } from "../ruleset.ts";
-import { string } from "../types.ts";
+import { oneOf, string } from "../types.ts";
 
 const PLAIN_MATCHES = [
   opaqueMatch({ name: "helper", options: [{ names: "helper", negatable: true, required: true, value: string(29) }] }),
 ];
 
-const PLAIN_TARGETS = [opaqueTarget({ name: "TRACE", tables: ["raw"] })];
+const PLAIN_TARGETS = [
+  opaqueTarget({
+    name: "AUDIT",
+    options: [{ names: "type", required: true, value: oneOf(["accept", "drop", "reject"]) }],
+  }),
+];
 
 export const MATCHES: readonly Extension<Match>[] = PLAIN_MATCHES;
 export const TARGETS: readonly Extension<Target>[] = PLAIN_TARGETS;

@@ -1,0 +1,47 @@
+// Arrivals -> origin records, and what targets have changed of them.
+
+import * as layout from "../layout.ts";
+import type { Arrival, Packet } from "../packet/packet.ts";
+import type { Header } from "../packet/rewrite.ts";
+import { clamped, mssAsked, mssOf } from "../packet/tcp.ts";
+
+const TCP = 6;
+
+/** Writes one record, ORIGIN_BYTES / 4 words. */
+export function writeOrigin(words: Uint32Array, { packet, srcMac, inIface, uid, gid }: Arrival): void {
+  const local = inIface === null;
+  const put = (offset: number, value: number): void => {
+    words[offset / 4] = value;
+  };
+  put(
+    layout.ORIGIN_FLAGS,
+    (srcMac === null ? 0 : layout.ORIGIN_HAS_MAC) | (local ? layout.ORIGIN_HAS_SOCKET | layout.ORIGIN_HAS_OWNER : 0),
+  );
+  put(layout.ORIGIN_MAC_HIGH, Math.floor((srcMac ?? 0) / 2 ** 32));
+  put(layout.ORIGIN_MAC_LOW, (srcMac ?? 0) % 2 ** 32);
+  put(layout.ORIGIN_UID, uid);
+  put(layout.ORIGIN_GID, gid);
+  const asked = packet.proto === TCP ? mssAsked(packet) : null;
+  const broken = packet.proto === TCP && clamped(packet, 0xffff) === "drop";
+  put(layout.ORIGIN_MSS, asked === "broken" ? layout.MSS_BROKEN : wordOf(asked));
+  put(layout.ORIGIN_OPTION, broken ? layout.MSS_BROKEN : wordOf(mssOf(packet)));
+  const added = packet.proto === TCP && mssOf(packet) === null ? clamped(packet, 0) : packet;
+  put(layout.ORIGIN_ROOM, Number(added !== packet && added !== "drop"));
+  put(layout.ORIGIN_TCP_FLAGS, 0);
+}
+
+function wordOf(mss: number | null): number {
+  return mss === null ? 0 : layout.MSS_KNOWN | mss;
+}
+
+/** What targets have changed, and the decision record does not tell. */
+export function changedBy(words: Uint32Array, packet: Packet): Pick<Header, "mss" | "tcpFlags"> {
+  const option = words[layout.ORIGIN_OPTION / 4]!;
+  const mss = option & 0xffff;
+  const flags = words[layout.ORIGIN_TCP_FLAGS / 4]!;
+  const tcpFlags = flags & 0xff;
+  return {
+    ...(flags === 0 || tcpFlags === packet.tcpFlags ? {} : { tcpFlags }),
+    ...((option & layout.MSS_KNOWN) === 0 || mss === mssOf(packet) ? {} : { mss }),
+  };
+}
