@@ -70,14 +70,14 @@ test("a rule that was never hit is told with the reason that the counters prove"
   const { counts } = ask([{ in: "eth0", src: "10.0.0.9", dst: "10.0.0.1", proto: "tcp", dport: 22 }]);
   const reasons = neverHit(RULES, counts.list(RULES)).map(({ ref, reason }) => `${nameOfRule(ref)}: ${reason}`);
   assert.deepEqual(reasons, [
-    "nat PREROUTING:1: no packet met its conditions",
+    "nat PREROUTING:1: no packet of this run met its conditions; whether one can is not asked here",
     "nat POSTROUTING:1: no packet came to POSTROUTING of nat",
-    "filter INPUT:1: no packet met its conditions",
-    "filter INPUT:3: no packet met its conditions",
+    "filter INPUT:1: no packet of this run met its conditions; whether one can is not asked here",
+    "filter INPUT:3: no packet of this run met its conditions; whether one can is not asked here",
     "filter OUTPUT:1: no packet was sent by the host itself",
     "filter alone:1: no rule leads to chain alone",
     "filter far:1: no packet met the rules that lead to chain far (INPUT:1)",
-    "filter near:1: no packet met its conditions",
+    "filter near:1: no packet of this run met its conditions; whether one can is not asked here",
     "filter near:3: near:2 before it takes every packet",
   ]);
 });

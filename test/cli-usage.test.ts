@@ -51,7 +51,7 @@ const MISUSES: readonly (readonly [args: readonly string[], sentence: RegExp])[]
     /^examples\/docker-host\/packets\.jsonl:1:1: malformed JSON/,
   ],
   [["run", RULES, "--host", HOST, "--packets", HOST], /^examples\/docker-host\/host\.json:1:\d+: malformed JSON/],
-  [["run", RULES, "--host", HOST, "--packets", "/dev/null"], /\/dev\/null: there are no packets in it$/],
+  [["run", RULES, "--host", HOST, "--packets", "/dev/null"], /\/dev\/null:1: there are no packets in it$/],
   [["fuzz", RULES, "--minutes", "0"], /above 0/],
   [["fuzz", RULES, "--minutes", "soon"], /above 0/],
   [["fuzz", "-", "--against", "-"], /standard input can be read only once/],
@@ -93,7 +93,7 @@ test("files that cannot be text are told by name", async (context) => {
     "cut.gz": gzipSync(FILTER).subarray(0, 30),
   });
   const sentences = {
-    "empty.txt": /empty\.txt: the file is empty$/,
+    "empty.txt": /empty\.txt:1: the file is empty$/,
     "blank.txt": /blank\.txt: the file is empty$/,
     "latin1.txt": /latin1\.txt:6: not UTF-8 text$/,
     "plain.gz": /plain\.gz: it is no valid gzip file$/,

@@ -130,6 +130,17 @@ test("the warning of iptables-nft about rules elsewhere becomes a note", () => {
   assert.deepEqual(parse(`*filter\nCOMMIT\n${warning}\n`).notes, [`test:3: ${warning.slice(2)}`]);
 });
 
+test("a listing of another table than filter is refused with a hint, unless something says its table", () => {
+  const listing = "-P PREROUTING ACCEPT\n-A PREROUTING -j DNAT --to-destination 10.0.0.2\n";
+  assert.match(
+    refusedAt(listing),
+    /^1:4 PREROUTING: table filter has no chain PREROUTING; raw, mangle, nat have one; name the table of this listing: --rules TABLE=FILE$/,
+  );
+  assert.match(refusedAt(`$ iptables -S\n${listing}`), /^2:4 PREROUTING: table filter has no .* nat have one$/);
+  assert.equal(shape(`$ iptables -t nat -S\n${listing}`), "nat 1");
+  assert.equal(parseRuleset(listing, { file: "test", table: "nat" }).tables[0]!.name, "nat");
+});
+
 test("a prompt glued to the end of a rule is refused with a hint", () => {
   const hint = /a prompt stands behind the rule/;
   const glued = DOCKER.replace("-j RETURN\nuser@", "-j RETURNuser@");
@@ -208,7 +219,7 @@ test("a bare listing is of filter, or of the table that is said", () => {
   const listing = "-P OUTPUT ACCEPT\n-N a\n-A OUTPUT -j a\n";
   assert.equal(shape(listing), "filter 1");
   assert.equal(parse(listing, "nat").tables[0]!.name, "nat");
-  assert.match(refusal("-P FORWARD ACCEPT\n", "nat").reason, /no chain "FORWARD"/);
+  assert.match(refusal("-P FORWARD ACCEPT\n", "nat").reason, /table nat has no chain FORWARD/);
 });
 
 test("text that names its tables must name the one that is said", () => {

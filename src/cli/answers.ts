@@ -50,7 +50,7 @@ export async function answerPackets(ruleset: Ruleset, host: Host, options: Answe
     }
     const interrupted = await interrupt.pressed();
     if (run.packets === 0 && !interrupted) {
-      throw new UsageError(`${nameOf(options.packets)}: there are no packets in it`);
+      throw new UsageError(`${nameOf(options.packets)}:1: there are no packets in it`);
     }
     if (options.counters !== undefined) process.stdout.write(run.counters());
     return interrupted ? 130 : 0;

@@ -36,7 +36,7 @@ export async function readText(path: string): Promise<string> {
     pieces.push(piece);
   }
   const text = pieces.join("");
-  if (text.trim() === "") throw new UsageError(`${nameOf(path)}: the file is empty`);
+  if (text.trim() === "") throw new UsageError(`${nameOf(path)}:1: the file is empty`);
   return text;
 }
 

@@ -46,7 +46,7 @@ function reasonForRule(chain: Chain, ref: RuleRef): string {
   const before = chain.rules.slice(0, ref.number === "policy" ? 0 : ref.number - 1);
   const wall = before.findIndex(takesEverything);
   if (wall >= 0) return `${chain.name}:${wall + 1} before it takes every packet`;
-  return "no packet met its conditions";
+  return "no packet of this run met its conditions; whether one can is not asked here";
 }
 
 /** A rule without any condition, behind which its chain never goes on. */

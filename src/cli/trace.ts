@@ -49,7 +49,7 @@ export function parseTrace(text: string, path: string, most: number): Records {
     });
     complete(records, count++);
   }
-  if (count === 0) throw new UsageError(`${nameOf(path)}: there are no packets in it`);
+  if (count === 0) throw new UsageError(`${nameOf(path)}:1: there are no packets in it`);
   return records.subarray(0, count * FIELD_COUNT);
 }
 

@@ -261,7 +261,8 @@ class Reader {
     // what looks like the prompt of a listing may turn out to be a comment
     const sure = section === "table" || this.prompt === null || !isHash(this.prompt);
     if (sure) this.refuseTable(name, position, text);
-    this.draft = new TableDraft(name, this.family, position);
+    const assumed = section === "listing" && this.prompt === null && this.table === undefined;
+    this.draft = new TableDraft(name, this.family, position, assumed);
     this.beginning = text;
     this.section = section;
   }

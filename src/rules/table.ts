@@ -3,7 +3,7 @@
 // Follows libiptc.c (1.8.9): chains must exist before they are named; user chains are kept sorted by name.
 
 import type { Counters, Chain, Family, Hook, Position, Rule, Table, TableName, Target } from "./ruleset.ts";
-import { BUILTIN_CHAINS } from "./ruleset.ts";
+import { BUILTIN_CHAINS, TABLES } from "./ruleset.ts";
 import type { Command } from "./command.ts";
 import type { Line } from "./line.ts";
 import { OTHER_TARGETS } from "./names.ts";
@@ -94,10 +94,13 @@ export class TableDraft {
   /** Rules of which the kernel thinks that they test something, though they do not: see Scope. */
   readonly idleTests = new Set<Rule>();
   readonly scope: Scope;
+  /** No prompt and no caller has said which table this is. */
+  private readonly assumed: boolean;
 
-  constructor(name: TableName, family: Family, position: Position) {
+  constructor(name: TableName, family: Family, position: Position, assumed: boolean) {
     this.name = name;
     this.position = position;
+    this.assumed = assumed;
     for (const hook of BUILTIN_CHAINS[name]) this.chains.set(hook, new ChainDraft(hook, hook, null));
     this.scope = {
       family,
@@ -150,9 +153,14 @@ export class TableDraft {
   }
 
   private chain(line: Line, name: string, word: number): ChainDraft {
-    return (
-      this.chains.get(name) ?? line.fail(`no chain "${name}" is defined in table ${this.name} before this line`, word)
-    );
+    const chain = this.chains.get(name);
+    if (chain !== undefined) return chain;
+    const others = TABLES.filter((table) => BUILTIN_CHAINS[table].includes(name as Hook));
+    if (others.length > 0) {
+      const way = this.assumed ? "; name the table of this listing: --rules TABLE=FILE" : "";
+      line.fail(`table ${this.name} has no chain ${name}; ${others.join(", ")} have one${way}`, word);
+    }
+    return line.fail(`no chain "${name}" is defined in table ${this.name} before this line`, word);
   }
 
   setPolicy(line: Line, name: string, word: number, policy: "ACCEPT" | "DROP", counters: Counters | null): void {

@@ -9,7 +9,7 @@ import { agreesWithReference, assertRight, referenceIsRight, type Question } fro
 import { drawCalled, drawWide } from "../support/arbitrary-large.ts";
 import { drawWorld, type World } from "../support/arbitrary.ts";
 import { DECIDING_ENGINE, ENGINE } from "../support/classifiers.ts";
-import { checkDamage } from "../support/damage.ts";
+import { checkDamage, rulesToDamage } from "../support/damage.ts";
 import { Draw } from "../support/draw.ts";
 import { noKernel } from "../support/oracle.ts";
 import { drawNineBits, HOST, NINE_BITS } from "../support/smallworld.ts";
@@ -58,8 +58,12 @@ process.once("SIGINT", () => {
 });
 
 console.log(`seed ${SEED}, ${MINUTES} minutes${kernelIsMissing === false ? "" : `; ${kernelIsMissing}`}`);
-const damage = checkDamage(DAMAGED, SEED);
-console.log(`${DAMAGED} damaged rule files: ${damage.parsed} parsed whole, ${damage.refused} refused at a line`);
+for (const which of ["fixtures", "collected"] as const) {
+  const texts = rulesToDamage(which);
+  if (texts.length === 0) continue;
+  const { parsed, refused } = checkDamage(texts, DAMAGED, SEED);
+  console.log(`${DAMAGED} damaged rule files (${which}): ${parsed} parsed whole, ${refused} refused at a line`);
+}
 
 const draw = new Draw(SEED);
 let told = performance.now();

@@ -1,7 +1,8 @@
 // Rule files with seeded damage, and what must hold of them: they parse with every rule, or a RuleError names the line.
 
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { RuleError } from "../../src/rules/error.ts";
 import { parseRuleset } from "../../src/rules/parse.ts";
 import { printRuleset } from "../../src/rules/print.ts";
@@ -12,15 +13,29 @@ export interface DamageCount {
   readonly refused: number;
 }
 
-const FIXTURES = new URL("../fixtures/", import.meta.url);
+const FIXTURES = fileURLToPath(new URL("../fixtures/", import.meta.url));
+/** Rule files that people have written, where they are at hand. */
+const COLLECTED = fileURLToPath(new URL("../../../shared/data/rulesets/", import.meta.url));
+const LONGEST = 100_000;
+
+/** Whole rule files to be damaged: those of the project, or a collection of others (none where it is not at hand). */
+export function rulesToDamage(which: "fixtures" | "collected"): readonly string[] {
+  if (which === "fixtures") return readAll(FIXTURES, /\.(?:v4|transcript\.txt)$/);
+  if (!existsSync(COLLECTED)) return [];
+  const folders = ["real", "generated", "suites", "shaped"];
+  return folders.flatMap((folder) => readAll(`${COLLECTED}${folder}/`, /\.(?:v4|v6|rules|txt)$/));
+}
+
+function readAll(folder: string, names: RegExp): string[] {
+  const files = existsSync(folder) ? readdirSync(folder).filter((name) => names.test(name)) : [];
+  return files.map((name) => readFileSync(`${folder}${name}`, "utf8")).filter((text) => text.length < LONGEST);
+}
 
 /**
- * Parses `count` damaged copies of the fixtures in turn. Throws an AssertionError that shows the copy if one is neither
+ * Parses `count` damaged copies of the texts in turn. Throws an AssertionError that shows the copy if one is neither
  * parsed whole nor refused with a RuleError, or takes longer than five seconds.
  */
-export function checkDamage(count: number, seed: number): DamageCount {
-  const names = readdirSync(FIXTURES).filter((name) => /\.(?:v4|transcript\.txt)$/.test(name));
-  const texts = names.map((name) => readFileSync(new URL(name, FIXTURES), "utf8"));
+export function checkDamage(texts: readonly string[], count: number, seed: number): DamageCount {
   const random = randomNumbers(seed);
   let parsed = 0;
   for (let i = 0; i < count; i++) {
