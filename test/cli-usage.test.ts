@@ -94,7 +94,7 @@ test("files that cannot be text are told by name", async (context) => {
   });
   const sentences = {
     "empty.txt": /empty\.txt:1: the file is empty$/,
-    "blank.txt": /blank\.txt: the file is empty$/,
+    "blank.txt": /blank\.txt:1: the file is empty$/,
     "latin1.txt": /latin1\.txt:6: not UTF-8 text$/,
     "plain.gz": /plain\.gz: it is no valid gzip file$/,
     "cut.gz": /cut\.gz: the gzip file ends too early$/,

@@ -85,7 +85,7 @@ function applies(patch: string): boolean {
 }
 
 function apply(folder: string, patch: string): Result {
-  return run(folder, "git", ["apply", "-C1", "--whitespace=nowarn", join(HERE, patch)]);
+  return run(folder, "git", ["apply", "-C0", "--whitespace=nowarn", join(HERE, patch)]);
 }
 
 function touched(patch: string): string[] {
