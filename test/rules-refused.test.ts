@@ -26,12 +26,11 @@ test("an error shows place, line and caret", () => {
   );
 });
 
-test("what is not modelled yet is named", () => {
+test("what iptables does not know, or only for the other family, is named", () => {
   refused({
-    "-A INPUT -m recent --set": ["recent", /^match recent is not modelled yet$/],
-    "-A INPUT -j QUEUE": ["QUEUE", /not modelled yet/],
-    "-A INPUT -p sctp --dport 80": ["--dport", /one of match sctp, which is not modelled yet/],
     "-A INPUT -m geoip --src-cc XX": ["geoip", /there is no match "geoip"/],
+    "-A FORWARD -j HL --hl-dec 1": ["HL", /target HL is of IPv6/],
+    "-A INPUT -m udplite": ["udplite", /there is no match "udplite"/],
   });
 });
 

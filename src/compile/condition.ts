@@ -143,7 +143,9 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
     else masked(field, mask, value, negated);
   };
   const ports = (field: number, range: NegatableRange | null): void => {
-    if (range !== null) both(field, negatedIf([range.lo, range.hi], range.negated, PORT_MAX));
+    if (range === null) return;
+    const set = range.lo > range.hi ? EMPTY : [range.lo, range.hi];
+    both(field, negatedIf(set, range.negated, PORT_MAX));
   };
   const address = (field: number, test: AddressTest | null): void => {
     if (test === null) return;
@@ -286,6 +288,11 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
       case "connmark":
       case "connbytes":
       case "connlimit":
+      case "recent":
+      case "quota":
+      case "time":
+      case "physdev":
+      case "rpfilter":
       case "opaque":
         throw new Error(`match ${match.kind} was to be refused`);
       case "limit":

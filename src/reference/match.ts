@@ -146,6 +146,11 @@ function meets(match: Match, place: MatchPlace, skb: Skb, world: World): Holds {
     case "connmark":
     case "connbytes":
     case "connlimit":
+    case "recent":
+    case "quota":
+    case "time":
+    case "physdev":
+    case "rpfilter":
     case "opaque":
       throw new Error(`match ${match.kind} was to be refused`);
   }

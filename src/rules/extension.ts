@@ -15,6 +15,8 @@ export interface Option {
   readonly args: 0 | 1 | 2;
   /** May have a `!` in front. */
   readonly negatable: boolean;
+  /** Takes the next word if it looks like none of an option. */
+  readonly optional: boolean;
   /** May stand several times. */
   readonly multiple: boolean;
   readonly required: boolean;
@@ -121,6 +123,7 @@ export interface OptionForm {
   /** 1 if left out. */
   readonly args?: 0 | 1 | 2;
   readonly negatable?: boolean;
+  readonly optional?: boolean;
   readonly multiple?: boolean;
   readonly required?: boolean;
   /** Keys, with blanks between them. */
@@ -140,6 +143,7 @@ export function optionsOf(forms: readonly OptionForm[]): ReadonlyMap<string, Opt
         key,
         args: form.args ?? 1,
         negatable: form.negatable ?? false,
+        optional: form.optional ?? false,
         multiple: form.multiple ?? false,
         required: form.required ?? false,
         excludes: wordsOf(form.excludes),

@@ -4,15 +4,28 @@ import { formatProtocol } from "../net/protocol.ts";
 import type { Extension } from "./extension.ts";
 import * as connection from "./extensions/connection.ts";
 import * as fields from "./extensions/fields.ts";
+import * as history from "./extensions/history.ts";
 import * as header from "./extensions/header.ts";
+import * as ipv6 from "./extensions/ipv6.ts";
 import * as memory from "./extensions/memory.ts";
 import * as other from "./extensions/other.ts";
+import * as payload from "./extensions/payload.ts";
+import * as protocols from "./extensions/protocols.ts";
 import * as transport from "./extensions/transport.ts";
 import type { Family, Match } from "./ruleset.ts";
 
-const ALL: readonly Extension<Match>[] = [transport, connection, header, fields, memory, other].flatMap(
-  ({ MATCHES }) => MATCHES,
-);
+const ALL: readonly Extension<Match>[] = [
+  transport,
+  connection,
+  header,
+  fields,
+  memory,
+  history,
+  protocols,
+  payload,
+  ipv6,
+  other,
+].flatMap(({ MATCHES }) => MATCHES);
 
 /** Other names of some. */
 const ALIASES: ReadonlyMap<string, string> = new Map([

@@ -44,6 +44,11 @@ function whatOfMatch(match: Match): string | null {
     case "connmark":
     case "connbytes":
     case "connlimit":
+    case "recent":
+    case "quota":
+    case "time":
+    case "physdev":
+    case "rpfilter":
       return `match ${match.kind}`;
     case "owner":
       return match.supplGroups ? "option --suppl-groups of match owner" : null;

@@ -52,8 +52,9 @@ export function printGiven(given: Given): string {
     .map((setting) => {
       const { option, argument, word } = setting;
       const { value } = option;
-      const text = value === null ? "" : ` ${value.print(value.read(line, word, argument, family), family)}`;
-      return `${not(setting)} --${option.key}${text}`;
+      if (value === null) return `${not(setting)} --${option.key}`;
+      const text = value.print(value.read(line, word, argument, family), family);
+      return text === value.idle && !setting.negated ? "" : `${not(setting)} --${option.key} ${text}`;
     })
     .join("");
 }

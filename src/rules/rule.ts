@@ -10,7 +10,7 @@ import { Use, type Modules, type OptionReader, type Token } from "./getopt.ts";
 import type { Line } from "./line.ts";
 import { checkOptions, Given, type Extension } from "./extension.ts";
 import { matchesOf, matchNamed, protocolMissing } from "./matches.ts";
-import { IPV6_MATCHES, OLD_NEGATION, OTHER_MATCHES, OTHER_TARGETS } from "./names.ts";
+import { OLD_NEGATION } from "./names.ts";
 import { BUILTIN_CHAINS } from "./ruleset.ts";
 import type {
   Address6Test,
@@ -146,7 +146,6 @@ export class RuleDraft implements Modules {
       this.matches.push(new Use(match, word));
       return;
     }
-    if (OTHER_MATCHES.has(name) || IPV6_MATCHES.has(name)) this.line.fail(`match ${name} is not modelled yet`, word);
     const other = family === 4 ? 6 : 4;
     if (matchNamed(name, other) !== undefined) {
       this.line.fail(`match ${name} is of IPv${other}, and these rules are of IPv${family}`, word);
@@ -167,7 +166,6 @@ export class RuleDraft implements Modules {
 
   private refuseTarget(name: string, word: number): never {
     const { line, scope } = this;
-    if (OTHER_TARGETS.has(name)) return line.fail(`target ${name} is not modelled yet`, word);
     const other = scope.family === 4 ? 6 : 4;
     if (targetNamed(name, other) !== undefined) {
       return line.fail(`target ${name} is of IPv${other}, and these rules are of IPv${scope.family}`, word);
@@ -200,6 +198,7 @@ export class RuleDraft implements Modules {
     const { use, option } = found!;
     const name = `--${option.name}`;
     let second = "";
+    const given = option.optional ? (reader.takeOptional() ?? "") : (argument ?? "");
     if (option.args === 2) {
       if (argument === "!") line.fail(OLD_NEGATION, word);
       second = reader.takeOptional() ?? line.fail(`${name} takes two words`, index);
@@ -210,7 +209,7 @@ export class RuleDraft implements Modules {
     use.settings.push({
       option,
       key: option.key,
-      argument: argument ?? "",
+      argument: given,
       second,
       negated,
       word,
@@ -231,10 +230,6 @@ export class RuleDraft implements Modules {
 
   refuseOption({ argument, index }: Token): never {
     const name = argument ?? "";
-    const proto = formatProtocol(this.proto);
-    if (this.protoGiven && (OTHER_MATCHES.has(proto) || IPV6_MATCHES.has(proto))) {
-      return this.line.fail(`unknown option --${name}, or one of match ${proto}, which is not modelled yet`, index);
-    }
     const owners = [
       ...[...matchesOf(this.scope.family)]
         .filter(({ options }) => options.has(name))

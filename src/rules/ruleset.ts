@@ -172,6 +172,11 @@ export type Match =
   | OwnerMatch
   | RealmMatch
   | DevgroupMatch
+  | RecentMatch
+  | QuotaMatch
+  | TimeMatch
+  | PhysdevMatch
+  | RpfilterMatch
   | OpaqueMatch;
 
 export interface TcpMatch {
@@ -394,6 +399,73 @@ export interface DevgroupMatch {
   readonly kind: "devgroup";
   readonly src: (MaskedValue & { readonly negated: boolean }) | null;
   readonly dst: (MaskedValue & { readonly negated: boolean }) | null;
+}
+
+/** A list of addresses and of when they were seen, by name. */
+export interface RecentMatch {
+  readonly kind: "recent";
+  readonly op: "set" | "rcheck" | "update" | "remove";
+  readonly negated: boolean;
+  /** Only what was seen in so many seconds counts; 0: everything. */
+  readonly seconds: number;
+  /** Forgets what is older than that. */
+  readonly reap: boolean;
+  /** Seen so often at least; 0: once. */
+  readonly hitcount: number;
+  /** The TTL must be that of the packet that made the entry. */
+  readonly rttl: boolean;
+  readonly name: string;
+  /** Bits of the address that make an entry. */
+  readonly mask: number;
+  readonly side: "src" | "dst";
+}
+
+/** Holds while so many bytes have not passed it. */
+export interface QuotaMatch {
+  readonly kind: "quota";
+  readonly quota: bigint;
+  readonly negated: boolean;
+}
+
+/** Seconds since 1970, and since midnight; bit n of the days is day n, Monday is 1. */
+export interface TimeMatch {
+  readonly kind: "time";
+  readonly dateStart: number;
+  readonly dateStop: number;
+  readonly dayStart: number;
+  readonly dayStop: number;
+  readonly monthdays: number;
+  readonly weekdays: number;
+  /** By the kernel's time zone, else UTC. */
+  readonly localZone: boolean;
+  readonly contiguous: boolean;
+}
+
+export const LAST_DATE = 0x7fffffff;
+export const LAST_DAYTIME = 86399;
+export const ALL_MONTHDAYS = 0xfffffffe;
+export const ALL_WEEKDAYS = 0xfe;
+
+/** Ports of a bridge, which a packet here has none of. */
+export interface PhysdevMatch {
+  readonly kind: "physdev";
+  readonly in: InterfaceTest | null;
+  readonly out: InterfaceTest | null;
+  readonly isIn: { readonly negated: boolean } | null;
+  readonly isOut: { readonly negated: boolean } | null;
+  readonly isBridged: { readonly negated: boolean } | null;
+}
+
+/** The route back to the source leads out by the interface that it came in by. */
+export interface RpfilterMatch {
+  readonly kind: "rpfilter";
+  /** Any interface will do. */
+  readonly loose: boolean;
+  /** Asks with the packet's mark. */
+  readonly validMark: boolean;
+  /** An address of the host may be a source. */
+  readonly acceptLocal: boolean;
+  readonly invert: boolean;
 }
 
 /** A module that is parsed, checked and printed, and not modelled. */

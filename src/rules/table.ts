@@ -6,7 +6,6 @@ import type { Counters, Chain, Family, Hook, Position, Rule, Table, TableName, T
 import { BUILTIN_CHAINS, TABLES } from "./ruleset.ts";
 import type { Command } from "./command.ts";
 import type { Line } from "./line.ts";
-import { OTHER_TARGETS } from "./names.ts";
 import { printRule } from "./print.ts";
 import type { Scope } from "./rule.ts";
 import { isTargetName } from "./targets.ts";
@@ -147,7 +146,7 @@ export class TableDraft {
       line.fail(`the name of a chain cannot begin with ${name[0] ?? ""}`, word);
     }
     if (/\s/.test(name)) line.fail("the name of a chain cannot hold blanks", word);
-    if (VERDICTS.has(name) || isTargetName(name) || OTHER_TARGETS.has(name)) {
+    if (VERDICTS.has(name) || isTargetName(name)) {
       line.fail(`a chain cannot have the name of a target, ${name}`, word);
     }
   }

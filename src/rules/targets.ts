@@ -3,13 +3,14 @@
 import type { Extension } from "./extension.ts";
 import * as change from "./extensions/change.ts";
 import * as connection from "./extensions/connection.ts";
+import * as ipv6 from "./extensions/ipv6.ts";
 import * as log from "./extensions/log.ts";
 import * as nat from "./extensions/nat.ts";
 import * as other from "./extensions/other.ts";
 import * as reject from "./extensions/reject.ts";
 import type { Family, Target } from "./ruleset.ts";
 
-const ALL: readonly Extension<Target>[] = [change, connection, log, nat, other, reject].flatMap(
+const ALL: readonly Extension<Target>[] = [change, connection, ipv6, log, nat, other, reject].flatMap(
   ({ TARGETS }) => TARGETS,
 );
 

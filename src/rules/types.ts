@@ -17,6 +17,8 @@ export interface Value<T> {
   read(line: Line, word: number, text: string, family: Family): T;
   /** As iptables-save prints it. */
   print(value: T, family: Family): string;
+  /** What is printed of a value that says nothing; then, unless it is negated, the option is not printed at all. */
+  readonly idle?: string;
 }
 
 /** A whole number as C writes it, up to 2^53. */

@@ -41,10 +41,12 @@ export function readCPort(line: Line, word: number, text: string, proto?: number
 
 /** `80`, `80:90`, `:80`, `1024:` as the tcp match reads it: numbers as in C, services of TCP. */
 export function readTcpPorts(line: Line, word: number, text: string): Range {
-  return readPorts(line, word, text, (port) => readPort(line, word, port, 6, parseNumber));
+  const range = readPorts(line, word, text, (port) => readPort(line, word, port, 6, parseNumber));
+  if (range.lo > range.hi) line.fail(`the range ${text} is empty: ${range.lo} is above ${range.hi}`, word);
+  return range;
 }
 
-/** The same as the udp match reads it (XTTYPE_PORTRC): decimal numbers, services of any protocol. */
+/** The same as the udp match reads it (XTTYPE_PORTRC): decimal numbers, services of any protocol. May be empty. */
 export function readUdpPorts(line: Line, word: number, text: string): Range {
   return readPorts(line, word, text, (port) => readPort(line, word, port, undefined, parseDecimal));
 }
@@ -57,7 +59,6 @@ function readPorts(line: Line, word: number, text: string, read: (text: string) 
     lo: first === "" && parts.length === 2 ? 0 : read(first),
     hi: last === "" && parts.length === 2 ? 65535 : read(last),
   };
-  if (range.lo > range.hi) line.fail(`the range ${text} is empty: ${range.lo} is above ${range.hi}`, word);
   return range;
 }
 

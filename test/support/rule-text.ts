@@ -4,15 +4,15 @@ import assert from "node:assert/strict";
 import { RuleError } from "../../src/rules/error.ts";
 import { parseRuleset } from "../../src/rules/parse.ts";
 import { printRuleset } from "../../src/rules/print.ts";
-import type { Ruleset, TableName } from "../../src/rules/ruleset.ts";
+import type { Family, Ruleset, TableName } from "../../src/rules/ruleset.ts";
 
 export function parse(text: string, table?: TableName): Ruleset {
   return parseRuleset(text, table === undefined ? { file: "test" } : { file: "test", table });
 }
 
 /** The `-A` lines that are printed for these lines of one table, joined by newlines. */
-export function printed(lines: string, table: TableName = "filter"): string {
-  return rulesOf(printRuleset(parse(`*${table}\n${lines}\nCOMMIT\n`)));
+export function printed(lines: string, table: TableName = "filter", family: Family = 4): string {
+  return rulesOf(printRuleset(parseRuleset(`*${table}\n${lines}\nCOMMIT\n`, { file: "test", family })));
 }
 
 export function rulesOf(save: string): string {

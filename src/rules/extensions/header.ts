@@ -3,7 +3,9 @@
 // Follows libxt_addrtype.c, libxt_mark.c and libxt_iprange.c of iptables 1.8.9.
 
 import { formatAddress } from "../../net/address.ts";
+import { formatAddress6, parseAddress6 } from "../../net/address6.ts";
 import { optionsOf, type Extension } from "../extension.ts";
+import { opaqueMatch } from "../opaque.ts";
 import {
   ADDRESS_TYPES,
   type AddrtypeMatch,
@@ -14,7 +16,7 @@ import {
   type Match,
   type Range,
 } from "../ruleset.ts";
-import { mark as markValue, not, printTest, quote, truncate } from "../types.ts";
+import { mark as markValue, not, printTest, quote, truncate, type Value } from "../types.ts";
 import { readAddressRange, readNames } from "../values.ts";
 
 const addrtype: Extension<AddrtypeMatch> = {
@@ -85,6 +87,36 @@ const iprange: Extension<IprangeMatch> = {
   print: ({ src, dst }) => printTest("src-range", src, printAddresses) + printTest("dst-range", dst, printAddresses),
 };
 
+interface Range6 {
+  readonly lo: bigint;
+  readonly hi: bigint;
+}
+
+const range6: Value<Range6> = {
+  read(line, word, text) {
+    const [first = "", last = first, more] = text.split("-");
+    const [lo, hi] = [parseAddress6(first), parseAddress6(last)];
+    if (lo === null || hi === null || more !== undefined) {
+      return line.fail(`"${text}" is no range of IPv6 addresses LO-HI`, word);
+    }
+    if (lo > hi) line.fail("the range is empty", word);
+    return { lo, hi };
+  },
+  print: ({ lo, hi }) => `${formatAddress6(lo)}-${formatAddress6(hi)}`,
+};
+
+const iprange6 = opaqueMatch({
+  name: "iprange",
+  family: 6,
+  options: [
+    { names: "src-range", negatable: true, value: range6 },
+    { names: "dst-range", negatable: true, value: range6 },
+  ],
+  check(given) {
+    if (given.settings.length === 0) given.fail("iprange needs --src-range or --dst-range");
+  },
+});
+
 function printAddresses({ lo, hi }: Range): string {
   return `${formatAddress(lo)}-${formatAddress(hi)}`;
 }
@@ -99,4 +131,4 @@ const comment: Extension<CommentMatch> = {
   print: (match) => ` --comment ${quote(match.comment)}`,
 };
 
-export const MATCHES: readonly Extension<Match>[] = [addrtype, mark, iprange, comment];
+export const MATCHES: readonly Extension<Match>[] = [addrtype, mark, iprange, iprange6, comment];

@@ -1,8 +1,8 @@
 // Matches on transport headers that nearly all rule sets have: tcp, udp, icmp, multiport.
 //
 // Follows libxt_tcp.c, libxt_udp.c, libipt_icmp.c and libxt_multiport.c of iptables 1.8.9.
-// Differs: empty ranges (5:3) are refused, of which iptables takes some, and they never match; so is a UDP port above
-// 65535, which iptables takes modulo 65536. Where iptables-save would forget a test that never holds
+// An empty range of UDP ports (5:3) is taken, and never matches. Differs: a UDP port above 65535 is refused, which iptables
+// takes modulo 65536. Where iptables-save would forget a test that never holds
 // (`! --dport 0:65535`, `--tcp-flags NONE SYN`) or the end of a range of ICMP codes, it is printed.
 
 import { ANY_ICMP, icmpTypesByName } from "../../net/icmp.ts";
