@@ -22,7 +22,7 @@ export type CtState = Exclude<CtStateName, "SNAT" | "DNAT">;
 /** The answer about one chain alone, asked without a host. */
 export interface ChainDecision {
   /** ACCEPT: the packet goes on to the next table. */
-  readonly verdict: "ACCEPT" | "DROP" | "REJECT" | "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT";
+  readonly verdict: "ACCEPT" | "DROP" | "REJECT" | "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" | "NETMAP";
   readonly rule: RuleRef;
   /** skb mark when the chain was left. */
   readonly mark: number;
@@ -116,9 +116,11 @@ export interface ConnectionEvent {
   readonly orig: Tuple;
   readonly reply: Tuple;
   readonly status: readonly ("SEEN_REPLY" | "ASSURED" | "SRC_NAT" | "DST_NAT")[];
-  /** null for all but TCP. */
+  /** null for all but TCP, and where it has not changed. */
   readonly tcpState: string | null;
-  readonly mark: number;
+  /** null: 0, and it has not been changed. */
+  readonly mark: number | null;
+  /** 0 also where it holds in one direction alone. */
   readonly zone: number;
 }
 
@@ -205,13 +207,16 @@ function showConnection({ event, orig, reply, status, tcpState, mark, zone }: Co
     reply: showTuple(reply),
     status,
     ...(tcpState === null ? {} : { tcp_state: tcpState }),
-    ...(mark === 0 ? {} : { mark }),
+    ...(mark === null ? {} : { mark }),
     ...(zone === 0 ? {} : { zone }),
   };
 }
 
+/** TCP, UDP, GRE, SCTP, UDP-Lite. */
+const TRACKED_PORTS: readonly number[] = [6, 17, 47, 132, 136];
+
 function showTuple({ src, dst, proto, sport, dport }: Tuple): object {
   const ends = { src: formatAddress(src), dst: formatAddress(dst), proto: protocolName(proto) };
   if (proto === PROTO_ICMP) return { ...ends, icmp_id: sport, icmp_type: dport >>> 8, icmp_code: dport & 255 };
-  return { ...ends, sport, dport };
+  return TRACKED_PORTS.includes(proto) ? { ...ends, sport, dport } : ends;
 }

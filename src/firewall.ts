@@ -1,6 +1,6 @@
 // A rule set on a host, ready to be asked: text has been parsed, chains are lowered and their trees built.
 
-import type { Outcome, RuleCounter, RuleRef, Trace } from "./classifier.ts";
+import type { ConnectionEvent, Outcome, RuleCounter, RuleRef, Trace } from "./classifier.ts";
 import { lowerClassbench } from "./compile/classbench.ts";
 import { InterfaceTable, interfacesOfRules } from "./compile/interfaces.ts";
 import { lowerChain } from "./compile/lower.ts";
@@ -54,6 +54,8 @@ export interface Answer {
   readonly trace: Trace;
   /** The rules and policies that packets met which the host made. */
   readonly generatedTrace: Trace;
+  /** What became of connections meanwhile. */
+  readonly connections?: readonly ConnectionEvent[];
 }
 
 /** Throws a RuleError for what cannot be compiled, an EngineError where memory does not suffice. */
@@ -141,7 +143,7 @@ export class Firewall {
   #nextIndex = 0;
 
   constructor(ruleset: Ruleset, host: Host, options: FirewallOptions) {
-    refuseUnmodelled(ruleset);
+    refuseUnmodelled(ruleset, "engine");
     this.ruleset = ruleset;
     this.host = host;
     this.rules = new RuleTable(ruleset);
@@ -376,7 +378,7 @@ export function benchChain(
   hook: Hook,
   { host = null, seed = 1 }: ChainOptions = {},
 ): BenchChain {
-  refuseUnmodelled(ruleset);
+  refuseUnmodelled(ruleset, "engine");
   const table = ruleset.tables.find((each) => each.name === tableName);
   const chain = table?.chains.find((each) => each.name === hook);
   if (table === undefined || chain === undefined) throw new Error(`there is no chain ${tableName}:${hook}`);

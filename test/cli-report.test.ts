@@ -2,11 +2,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Counts, printCounters } from "../src/cli/counts.ts";
+import { printCounters } from "../src/cli/counts.ts";
 import { neverHit } from "../src/cli/never.ts";
 import { Origins } from "../src/cli/origins.ts";
 import { nameOfRule } from "../src/cli/places.ts";
-import type { RuleRef } from "../src/classifier.ts";
+import type { RuleCounter, RuleRef } from "../src/classifier.ts";
 import { parseHost } from "../src/host/parse.ts";
 import { parseArrival } from "../src/packet/line.ts";
 import { Reference } from "../src/reference/reference.ts";
@@ -53,22 +53,19 @@ const HOST = parseHost(
   "host",
 );
 
-function ask(packets: readonly object[]): { readonly counts: Counts; readonly origins: Origins } {
+function ask(packets: readonly object[]): { readonly counters: readonly RuleCounter[]; readonly origins: Origins } {
   const reference = new Reference(RULES, HOST, { stateless: true });
-  const counts = new Counts();
   const origins = new Origins();
   packets.forEach((packet, index) => {
     const arrival = parseArrival(JSON.stringify(packet), "packets", index + 1, HOST);
-    const { outcome, trace } = reference.run(arrival);
-    counts.add(trace, arrival.packet.length);
-    origins.add(arrival, outcome);
+    origins.add(arrival, reference.run(arrival).outcome);
   });
-  return { counts, origins };
+  return { counters: reference.counters(), origins };
 }
 
 test("a rule that was never hit is told with the reason that the counters prove", () => {
-  const { counts } = ask([{ in: "eth0", src: "10.0.0.9", dst: "10.0.0.1", proto: "tcp", dport: 22 }]);
-  const reasons = neverHit(RULES, counts.list(RULES)).map(({ ref, reason }) => `${nameOfRule(ref)}: ${reason}`);
+  const { counters } = ask([{ in: "eth0", src: "10.0.0.9", dst: "10.0.0.1", proto: "tcp", dport: 22 }]);
+  const reasons = neverHit(RULES, counters).map(({ ref, reason }) => `${nameOfRule(ref)}: ${reason}`);
   assert.deepEqual(reasons, [
     "nat PREROUTING:1: no packet of this run met its conditions; whether one can is not asked here",
     "nat POSTROUTING:1: no packet came to POSTROUTING of nat",
@@ -83,11 +80,11 @@ test("a rule that was never hit is told with the reason that the counters prove"
 });
 
 test("counters are printed as iptables-save -c prints them", () => {
-  const { counts } = ask([
+  const { counters } = ask([
     { in: "eth0", src: "10.0.0.9", dst: "10.0.0.1", proto: "tcp", dport: 22, len: 40 },
     { in: "eth0", src: "10.0.0.9", dst: "10.0.0.1", proto: "tcp", dport: 23, len: 1500 },
   ]);
-  const lines = printCounters(RULES, counts.list(RULES)).split("\n");
+  const lines = printCounters(RULES, counters).split("\n");
   assert.ok(lines.includes(":PREROUTING ACCEPT [2:1540]"));
   assert.ok(lines.includes("[2:1540] -A INPUT -j near"));
   assert.ok(lines.includes("[0:0] -A far -j DROP"));

@@ -300,12 +300,12 @@ test("what is parsed and not modelled is refused for running, with its rule", ()
   for (const [text, message] of Object.entries(cases)) {
     assert.throws(
       () => {
-        refuseUnmodelled(parse(text));
+        refuseUnmodelled(parse(text), "engine");
       },
       { name: "RuleError", message },
     );
   }
-  refuseUnmodelled(parse("*filter\n-A INPUT -m state --state NEW\nCOMMIT\n"));
+  refuseUnmodelled(parse("*filter\n-A INPUT -m state --state NEW\nCOMMIT\n"), "engine");
 });
 
 test("what holds no rules is refused", () => {

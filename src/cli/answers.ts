@@ -1,7 +1,7 @@
 // run --packets: packet lines -> an answer for each, in order, as they come.
 
 import { toAnswer } from "../classifier.ts";
-import type { RuleRef } from "../classifier.ts";
+import type { PrintedTrace } from "../classifier.ts";
 import type { Answer } from "../firewall.ts";
 import type { Host } from "../host/host.ts";
 import { isSkipped, parseArrival } from "../packet/line.ts";
@@ -10,10 +10,9 @@ import type { Arrival } from "../packet/packet.ts";
 import { UnsupportedError } from "../reference/error.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
 import { Comparison } from "./comparison.ts";
-import { Connections } from "./connections.ts";
-import { Counts, printCounters } from "./counts.ts";
+import { printCounters } from "./counts.ts";
 import { describeDifference } from "./difference.ts";
-import type { EngineName } from "./engine.ts";
+import type { Backend, EngineName } from "./engine.ts";
 import { UsageError } from "./errors.ts";
 import { nameOf, readLines } from "./files.ts";
 import type { Line } from "./files.ts";
@@ -25,6 +24,8 @@ export interface AnswerOptions {
   readonly packets: string;
   readonly stateless?: true;
   readonly trace?: true;
+  readonly conntrack?: true;
+  readonly backend: Backend;
   readonly start?: number;
   readonly engine?: EngineName;
   readonly seed: number;
@@ -77,9 +78,7 @@ class Run {
   readonly #host: Host;
   readonly #options: AnswerOptions;
   readonly #comparison: Comparison;
-  readonly #counts = new Counts();
   readonly #places: Places;
-  readonly #connections: Connections | null;
   #before: Before;
 
   constructor(ruleset: Ruleset, host: Host, options: AnswerOptions) {
@@ -87,10 +86,14 @@ class Run {
     this.#ruleset = ruleset;
     this.#host = host;
     this.#options = options;
-    const traced = options.trace !== undefined || options.counters !== undefined;
-    this.#comparison = new Comparison(ruleset, host, { ...options, traced });
+    const { seed, backend } = options;
+    const stateless = options.stateless !== undefined;
+    const decide = { seed, backend, stateless, trace: options.trace !== undefined };
+    this.#comparison = new Comparison(ruleset, host, {
+      ...(options.engine === undefined ? {} : { engine: options.engine }),
+      decide,
+    });
     this.#places = new Places(ruleset);
-    this.#connections = options.stateless === undefined ? new Connections() : null;
     this.#before = { packets: 0, time: options.start ?? 0 };
   }
 
@@ -100,7 +103,7 @@ class Run {
   }
 
   counters(): string {
-    return printCounters(this.#ruleset, this.#counts.list(this.#ruleset));
+    return printCounters(this.#ruleset, this.#comparison.counters());
   }
 
   /** What is to be written about the lines up to the first one with which something is wrong. */
@@ -109,12 +112,11 @@ class Run {
     const { answers, failure, difference } = this.#comparison.answer(asked.map(({ arrival }) => arrival));
     let text = "";
     for (const [index, answer] of answers.entries()) {
-      if (this.#meetsEarlier(asked[index]!, answer)) return text;
       text += this.#told(asked[index]!.arrival, answer);
     }
     // the packet behind the last answer
     const next = asked[answers.length];
-    if (difference !== null && !this.#meetsEarlier(next!, difference.reference)) {
+    if (difference !== null) {
       const told = describeDifference(next!.arrival, this.#host, difference.engine, difference.reference);
       this.difference = `${told}\n${this.#file}:${next!.line}: engine and reference differ`;
     }
@@ -143,30 +145,19 @@ class Run {
     return asked;
   }
 
-  /** The packet may belong to the connection of an earlier one; then that is the failure. */
-  #meetsEarlier({ arrival, line }: Asked, { outcome }: Answer): boolean {
-    const earlier = this.#connections?.meet(arrival, outcome, line) ?? null;
-    if (earlier === null) return false;
-    this.failure = new UsageError(
-      `${this.#file}:${line}: this packet may belong to the connection of line ${earlier}; ` +
-        "connections are not modelled yet; run with --stateless to ask each packet alone",
-    );
-    return true;
+  #told(arrival: Arrival, answer: Answer): string {
+    const { json, counters, trace, conntrack } = this.#options;
+    if (counters !== undefined) return "";
+    if (json === undefined) return answerForPeople(arrival, answer, this.#places, trace !== undefined);
+    const { outcome, connections } = answer;
+    const shown = {
+      ...(trace === undefined ? {} : { traces: this.#traces(answer) }),
+      ...(conntrack === undefined || connections === undefined ? {} : { connections }),
+    };
+    return `${JSON.stringify(toAnswer(arrival, outcome, shown))}\n`;
   }
 
-  #told(arrival: Arrival, answer: Answer): string {
-    const { json, counters, trace } = this.#options;
-    if (counters !== undefined) {
-      this.#counts.add(answer.trace, arrival.packet.length);
-      return "";
-    }
-    if (json === undefined) return answerForPeople(arrival, answer, this.#places, trace !== undefined);
-    const { outcome } = answer;
-    const traces = {
-      trace: answer.trace,
-      generated: answer.generatedTrace,
-      printed: (ref: RuleRef) => this.#places.specOf(ref),
-    };
-    return `${JSON.stringify(toAnswer(arrival, outcome, trace === undefined ? {} : { traces }))}\n`;
+  #traces({ trace, generatedTrace }: Answer): PrintedTrace {
+    return { trace, generated: generatedTrace, printed: (ref) => this.#places.specOf(ref) };
   }
 }

@@ -1,21 +1,21 @@
 // The engine, the reference, or both side by side.
 
+import type { RuleCounter } from "../classifier.ts";
 import type { Answer } from "../firewall.ts";
 import type { Host } from "../host/host.ts";
 import type { Arrival } from "../packet/packet.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
 import { sameAnswer } from "./difference.ts";
-import { referenceDecider, wasmDecider } from "./engine.ts";
-import type { Answers, Decider, EngineName } from "./engine.ts";
+import { engineKnows, referenceDecider, wasmDecider } from "./engine.ts";
+import type { Answers, Decider, DeciderOptions, EngineName } from "./engine.ts";
 
 /** So many packets are answered by both unless it is said otherwise. */
 const COMPARED_PACKETS = 100_000;
 
 export interface ComparisonOptions {
-  /** Left out: both for the first 100,000 packets, the engine alone for those behind. */
+  /** Left out: both for the first 100,000 packets, the engine alone for those behind; the reference for what it alone knows. */
   readonly engine?: EngineName;
-  readonly seed: number;
-  readonly traced: boolean;
+  readonly decide: DeciderOptions;
 }
 
 /** Answers up to the first packet that is not modelled, or on which engine and reference differ. */
@@ -30,22 +30,29 @@ export class Comparison {
   readonly #mostCompared: number;
   #packets = 0;
 
-  constructor(ruleset: Ruleset, host: Host, { engine, seed, traced }: ComparisonOptions) {
-    this.#engine = engine === "reference" ? null : wasmDecider(ruleset, host, seed, traced || engine !== "wasm");
-    this.#reference = engine === "wasm" ? null : referenceDecider(ruleset, host, seed);
+  constructor(ruleset: Ruleset, host: Host, { engine, decide }: ComparisonOptions) {
+    const asked = engine ?? (engineKnows(ruleset, host, decide) ? "both" : "reference");
+    const trace = decide.trace || asked === "both";
+    this.#engine = asked === "reference" ? null : wasmDecider(ruleset, host, { ...decide, trace });
+    this.#reference = asked === "wasm" ? null : referenceDecider(ruleset, host, decide);
     this.#mostCompared = engine === undefined ? COMPARED_PACKETS : Infinity;
+  }
+
+  /** What rules and policies have counted. */
+  counters(): readonly RuleCounter[] {
+    return (this.#engine ?? this.#reference)!.counters();
   }
 
   /** To be called with all packets in their order, in portions of any size. */
   answer(arrivals: readonly Arrival[]): Compared {
-    if (this.#engine === null) return { ...this.#reference!(arrivals), difference: null };
+    if (this.#engine === null) return { ...this.#reference!.answer(arrivals), difference: null };
     const most = Math.max(0, this.#mostCompared - this.#packets);
     this.#packets += arrivals.length;
-    if (this.#reference === null || most === 0) return { ...this.#engine(arrivals), difference: null };
+    if (this.#reference === null || most === 0) return { ...this.#engine.answer(arrivals), difference: null };
 
-    const wanted = this.#reference(arrivals.slice(0, most));
+    const wanted = this.#reference.answer(arrivals.slice(0, most));
     // behind a packet that the reference cannot answer nothing is asked any more
-    const given = this.#engine(wanted.failure === null ? arrivals : arrivals.slice(0, wanted.answers.length));
+    const given = this.#engine.answer(wanted.failure === null ? arrivals : arrivals.slice(0, wanted.answers.length));
     const differs = wanted.answers.findIndex((answer, index) => {
       return index < given.answers.length && !sameAnswer(given.answers[index]!, answer);
     });

@@ -16,7 +16,7 @@ import { UnsupportedError } from "../reference/error.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
 import { sameAnswer } from "./difference.ts";
 import { referenceDecider, remembers, wasmDecider } from "./engine.ts";
-import type { Decider } from "./engine.ts";
+import type { Decider, DeciderOptions } from "./engine.ts";
 import { shrinkLine } from "./shrink.ts";
 
 /** Packets that are searched at once. */
@@ -107,7 +107,7 @@ export class Contest {
   #confirms(arrival: Arrival, place: number, { left, right }: Pair): boolean {
     if (this.#right === null) return false;
     const judged = [this.#left, this.#right].map(
-      (ruleset) => referenceDecider(ruleset, this.#host, this.#seed)([arrival], place).answers[0],
+      (ruleset) => referenceDecider(ruleset, this.#host, this.#options).answer([arrival], place).answers[0],
     );
     return [left, right].every((answer, side) => judged[side] !== undefined && sameAnswer(answer, judged[side]));
   }
@@ -125,7 +125,7 @@ export class Contest {
 
   /** null for a packet that is not modelled. */
   #answersOf(arrival: Arrival, place: number, sides: Sides): Pair | null {
-    const [left, right] = [sides.left([arrival], place), sides.right([arrival], place)];
+    const [left, right] = [sides.left.answer([arrival], place), sides.right.answer([arrival], place)];
     for (const { failure } of [left, right]) {
       if (failure !== null && !(failure instanceof UnsupportedError)) throw failure;
     }
@@ -139,10 +139,14 @@ export class Contest {
     return sameAnswer(behaviourOf(left.outcome, lots), behaviourOf(right.outcome, lots));
   }
 
+  get #options(): DeciderOptions {
+    return { seed: this.#seed, stateless: true, trace: true, backend: "legacy" };
+  }
+
   #freshSides(): Sides {
-    const left = wasmDecider(this.#left, this.#host, this.#seed, true);
-    if (this.#right === null) return { left, right: referenceDecider(this.#left, this.#host, this.#seed) };
-    return { left, right: wasmDecider(this.#right, this.#host, this.#seed, true) };
+    const left = wasmDecider(this.#left, this.#host, this.#options);
+    if (this.#right === null) return { left, right: referenceDecider(this.#left, this.#host, this.#options) };
+    return { left, right: wasmDecider(this.#right, this.#host, this.#options) };
   }
 }
 

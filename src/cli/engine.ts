@@ -2,13 +2,20 @@
 
 import type { Host } from "../host/host.ts";
 import { compileFirewall } from "../firewall.ts";
+import type { RuleCounter } from "../classifier.ts";
 import type { Answer } from "../firewall.ts";
 import type { Arrival } from "../packet/packet.ts";
+import { tracks } from "../reference/conntrack.ts";
+import { UnsupportedError } from "../reference/error.ts";
 import { Reference } from "../reference/reference.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
 
 export const ENGINES = ["wasm", "reference", "both"] as const;
 export type EngineName = (typeof ENGINES)[number];
+
+/** Which iptables has loaded the rules. */
+export const BACKENDS = ["legacy", "nft"] as const;
+export type Backend = (typeof BACKENDS)[number];
 
 /** Answers up to the first packet that is not modelled. */
 export interface Answers {
@@ -18,29 +25,63 @@ export interface Answers {
 }
 
 /**
- * Answers packets in order, each its whole way and the first of its flow; guards remember from call to call. `first` is the
- * index in the run of the first of them, by which lots are drawn; by default packets are counted on.
+ * Answers packets in order; guards, and connections if they are followed, remember from call to call. `first` is the index
+ * in the run of the first of them, by which lots are drawn; by default packets are counted on.
  */
-export type Decider = (arrivals: readonly Arrival[], first?: number) => Answers;
+export interface Decider {
+  answer(arrivals: readonly Arrival[], first?: number): Answers;
+  /** What rules and policies have counted. */
+  counters(): readonly RuleCounter[];
+}
 
-/** @param trace whether answers tell the rules met */
-export function wasmDecider(ruleset: Ruleset, host: Host, seed: number, trace: boolean): Decider {
+export interface DeciderOptions {
+  readonly seed: number;
+  /** Each packet is the first of its connection. */
+  readonly stateless: boolean;
+  /** Answers tell the rules met. */
+  readonly trace: boolean;
+  readonly backend: Backend;
+}
+
+/** Throws UnsupportedError for what only the reference can do. */
+export function wasmDecider(ruleset: Ruleset, host: Host, options: DeciderOptions): Decider {
+  const { seed, trace, stateless, backend } = options;
   const firewall = compileFirewall(ruleset, host, { seed });
-  return (arrivals, first) =>
-    oneByOne(arrivals, (arrival, place) => {
-      const options = first === undefined ? { trace } : { trace, first: first + place };
-      return firewall.run([arrival], options)[0]!;
-    });
+  if (firewall.tracking && !stateless) {
+    throw new UnsupportedError(
+      "the engine does not follow connections: --stateless or --engine reference is wanted",
+      null,
+    );
+  }
+  if (backend === "nft") throw new UnsupportedError("the engine knows the legacy backend alone", null);
+  return {
+    answer: (arrivals, first) =>
+      oneByOne(arrivals, (arrival, place) => {
+        const options = first === undefined ? { trace } : { trace, first: first + place };
+        return firewall.run([arrival], options)[0]!;
+      }),
+    counters: () => firewall.counters(),
+  };
 }
 
-export function referenceDecider(ruleset: Ruleset, host: Host, seed: number): Decider {
-  const reference = referenceFor(ruleset, host, seed);
-  return (arrivals, first) =>
-    oneByOne(arrivals, (arrival, place) => reference.run(arrival, first === undefined ? undefined : first + place));
+export function referenceDecider(ruleset: Ruleset, host: Host, options: DeciderOptions): Decider {
+  const { seed, stateless, backend } = options;
+  const reference = new Reference(ruleset, host, { seed, stateless, backend });
+  return {
+    answer: (arrivals, first) =>
+      oneByOne(arrivals, (arrival, place) => reference.run(arrival, first === undefined ? undefined : first + place)),
+    counters: () => reference.counters(),
+  };
 }
 
+/** Of packets each the first of its connection. */
 export function referenceFor(ruleset: Ruleset, host: Host, seed: number): Reference {
   return new Reference(ruleset, host, { stateless: true, seed });
+}
+
+/** Whether the engine can be asked at all; otherwise the reference has to do. */
+export function engineKnows(ruleset: Ruleset, host: Host, { stateless, backend }: DeciderOptions): boolean {
+  return backend === "legacy" && (stateless || !tracks(ruleset, host));
 }
 
 /** So that a packet which is not modelled leaves the answers before it as they are; a batch costs hardly less. */

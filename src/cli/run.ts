@@ -4,8 +4,8 @@ import { Option } from "commander";
 import type { Command } from "commander";
 import { TRAFFIC_KINDS } from "../traffic/traffic.ts";
 import type { TrafficKind } from "../traffic/traffic.ts";
-import { ENGINES } from "./engine.ts";
-import type { EngineName } from "./engine.ts";
+import { BACKENDS, ENGINES } from "./engine.ts";
+import type { Backend, EngineName } from "./engine.ts";
 import { answerPackets } from "./answers.ts";
 import { UsageError } from "./errors.ts";
 import { refuseSharedInput } from "./files.ts";
@@ -20,6 +20,8 @@ export interface RunOptions extends RulesOptions {
   readonly packets?: string;
   readonly stateless?: true;
   readonly trace?: true;
+  readonly conntrack?: true;
+  readonly backend: Backend;
   readonly start?: number;
   readonly engine?: EngineName;
   readonly synthetic?: number;
@@ -46,6 +48,7 @@ export function registerRun(program: Command): void {
     .option("--packets <FILE>", "packets to answer, a JSON object a line; - is standard input")
     .option("--stateless", "each packet is the first of its flow")
     .option("--trace", "with the rules and policies that each packet met")
+    .option("--conntrack", "with the connections that each packet made, changed or ended")
     .option("--start <SECONDS>", "where the packets' clock starts (default: 0)", whole(0, 2 ** 40))
     .addOption(
       new Option(
@@ -57,7 +60,7 @@ export function registerRun(program: Command): void {
     .addOption(new Option("--traffic <KIND>", "of synthetic packets (default: edges)").choices(TRAFFIC_KINDS))
     .option("--seed <N>", "of synthetic packets, and of what the kernel draws by lot", whole(0, 0xffffffff), 1)
     .addOption(new Option("--threads <N>", "threads to use").argParser(whole(1, 1)).default(1))
-    .addOption(new Option("--backend <NAME>", "which iptables").choices(["legacy"]).default("legacy"))
+    .addOption(new Option("--backend <NAME>", "which iptables").choices(BACKENDS).default("legacy"))
     .option("--json", "answers for machines, a JSON object a line")
     .addOption(
       new Option("--counters", "the rules with their counters, as iptables-save -c prints them").conflicts([
@@ -91,7 +94,9 @@ async function run(rules: string | undefined, options: RunOptions): Promise<numb
 /** An option that the other form of the command alone knows would silently do nothing. */
 function refuseForeignOptions(options: RunOptions): void {
   const foreign =
-    options.packets === undefined ? (["stateless", "trace", "start", "engine"] as const) : (["traffic"] as const);
+    options.packets === undefined
+      ? (["stateless", "trace", "conntrack", "start", "engine"] as const)
+      : (["traffic"] as const);
   for (const name of foreign) {
     if (options[name] !== undefined) {
       throw new UsageError(

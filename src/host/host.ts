@@ -3,6 +3,8 @@
 // Routes hold what the kernel adds by itself too (local, broadcast and connected routes of every address:
 // fib_add_ifaddr() in net/ipv4/fib_frontend.c), so that who reads them need not know.
 
+import type { Timeouts } from "./timeouts.ts";
+
 export const RT_TABLE_DEFAULT = 253;
 export const RT_TABLE_MAIN = 254;
 export const RT_TABLE_LOCAL = 255;
@@ -94,4 +96,6 @@ export interface Host {
   readonly tcpLoose: boolean;
   /** A wrong checksum makes a packet INVALID (nf_conntrack_checksum). */
   readonly conntrackChecksum: boolean;
+  /** How long connections live. */
+  readonly timeouts: Timeouts;
 }

@@ -8,12 +8,13 @@
 import { parseNumber } from "../net/number.ts";
 import type { Field } from "./field.ts";
 import type { Host, Interface } from "./host.ts";
+import { isTimeout, timeoutsOf } from "./timeouts.ts";
 
 export type InterfaceSysctls = Pick<
   Interface,
   "rpFilter" | "acceptLocal" | "routeLocalnet" | "forwarding" | "sendRedirects" | "acceptSourceRoute" | "srcValidMark"
 >;
-export type HostSysctls = Pick<Host, "ipForward" | "tcpLoose" | "conntrackChecksum">;
+export type HostSysctls = Pick<Host, "ipForward" | "tcpLoose" | "conntrackChecksum" | "timeouts">;
 
 /** What is modelled below net/ipv4/conf/NAME. */
 const CONF = [
@@ -32,7 +33,8 @@ const FIXED: readonly (readonly [RegExp, number])[] = [
   [/^net\/ipv4\/conf\/[^/]+\/(bc_forwarding|drop_unicast_in_l2_multicast|proxy_arp)$/, 0],
   [/^net\/ipv4\/conf\/[^/]+\/shared_media$/, 1],
   [/^net\/ipv4\/(fwmark_reflect|ip_forward_use_pmtu|icmp_ratemask|icmp_errors_use_inbound_ifaddr)$/, 0],
-  [/^net\/netfilter\/nf_conntrack_tcp_be_liberal$/, 0],
+  [/^net\/netfilter\/nf_conntrack_tcp_(be_liberal|ignore_invalid_rst)$/, 0],
+  [/^net\/netfilter\/nf_conntrack_tcp_max_retrans$/, 3],
 ];
 
 /** No answer depends on these: other protocols, ARP, sockets of the host, memory, logs, lifetimes of connections. */
@@ -43,8 +45,8 @@ const HARMLESS = [
   /^net\/ipv4\/(tcp_\w+|udp_\w+|igmp_\w+|neigh\/.*|route\/.*|ip_local_\w+|ip_unprivileged_port_start|ping_group_range)$/,
   /^net\/ipv4\/(ip_default_ttl|ip_no_pmtu_disc|ip_dynaddr|ip_nonlocal_bind|ipfrag_\w+|inet_peer_\w+|ip_early_demux)$/,
   /^net\/ipv4\/(icmp_ratelimit|icmp_echo_ignore_(all|broadcasts)|icmp_ignore_bogus_error_responses|icmp_msgs_\w+)$/,
-  /^net\/netfilter\/nf_conntrack_(\w*timeout\w*|max|buckets|acct|events|timestamp|log_invalid|expect_max)$/,
-  /^net\/netfilter\/(nf_log\w*|nf_conntrack_tcp_ignore_invalid_rst)(\/.*)?$/,
+  /^net\/netfilter\/nf_conntrack_((sctp|dccp|icmpv6|frag6)_\w*timeout\w*|max|buckets|acct|events|timestamp|log_invalid|expect_max)$/,
+  /^net\/netfilter\/nf_log\w*(\/.*)?$/,
   /^net\/nf_conntrack_max$/,
   /^net\/(ipv6|core|unix)\/.*$/,
 ];
@@ -62,6 +64,7 @@ export class Sysctls {
   readonly #names: readonly string[];
   #tcpLoose = 1;
   #checksum = 1;
+  readonly #timeouts = new Map<string, number>();
 
   /** As kernel_oracle.py leaves them: forwarding on, all others off. */
   constructor(names: readonly string[]) {
@@ -87,6 +90,7 @@ export class Sysctls {
     else if (isConf(conf)) this.#write(conf, place!, value);
     else if (path === "net/netfilter/nf_conntrack_tcp_loose") this.#tcpLoose = value;
     else if (path === "net/netfilter/nf_conntrack_checksum") this.#checksum = value;
+    else if (isTimeout(path)) this.#timeouts.set(path, value);
     else judge(path, value, field);
   }
 
@@ -108,6 +112,7 @@ export class Sysctls {
       ipForward: this.#all("forwarding") !== 0,
       tcpLoose: this.#tcpLoose !== 0,
       conntrackChecksum: this.#checksum !== 0,
+      timeouts: timeoutsOf(this.#timeouts),
     };
   }
 

@@ -129,10 +129,10 @@ export function optionsOf(options: Uint8Array): { readonly sourceRouted: boolean
     const length = options[at + 1] ?? 0;
     if (length < 2 || at + length > options.length || seen.has(kind)) return null;
     const pointer = options[at + 2] ?? 0;
-    const isRoute = [OPTION_LOOSE_SOURCE_ROUTE, OPTION_STRICT_SOURCE_ROUTE, OPTION_RECORD_ROUTE].includes(kind);
+    const isRoute = kind === OPTION_LOOSE_SOURCE_ROUTE || kind === OPTION_STRICT_SOURCE_ROUTE;
     if (isRoute && (length < 3 || pointer < 4)) return null;
-    // what the kernel writes into a header it does not sum up at once, and REJECT then holds it to be broken
-    if (kind === OPTION_TIMESTAMP || (kind === OPTION_RECORD_ROUTE && pointer <= length)) return null;
+    // the kernel writes into them, and repeats them in what it answers
+    if (kind === OPTION_TIMESTAMP || kind === OPTION_RECORD_ROUTE) return null;
     if (kind === OPTION_ROUTER_ALERT && length < 4) return null;
     seen.add(kind);
     at += length;

@@ -30,9 +30,9 @@ const DEFAULT_TTL = 64;
 const TOS_BITS = 0x1e;
 const INTERNETWORK_CONTROL = 0xc0;
 
-/** `tcp-reset` or `icmp TYPE/CODE`. */
-export function wordOf(answer: AnswerKind): string {
-  return answer.kind === "tcp-reset" ? answer.kind : `icmp ${answer.type}/${answer.code}`;
+/** What an answer of the host is called: `tcp-reset` or `icmp TYPE/CODE`. */
+export function wordOf({ proto, icmpType, icmpCode }: Packet): string {
+  return proto === PROTO_TCP ? "tcp-reset" : `icmp ${icmpType}/${icmpCode}`;
 }
 
 /**
@@ -76,6 +76,8 @@ function errorAbout(packet: Packet, answer: AnswerKind & { kind: "icmp" }, src: 
   const made: Packet = {
     ...EMPTY,
     ...{ src, dst: packet.src, proto: PROTO_ICMP, icmpType: type, icmpCode: code },
+    // an error to a group goes no further than the link
+    ttl: packet.src >>> 28 === 14 ? 1 : DEFAULT_TTL,
     tos: (packet.tos & TOS_BITS) | INTERNETWORK_CONTROL,
     length: IP_HEADER_BYTES + ICMP_HEADER_BYTES + Math.min(packet.length, most),
     inner: { ...packet, inner: null },

@@ -4,6 +4,8 @@
 // net/ipv4/netfilter/nf_reject_ipv4.c.
 
 import { PROTO_ICMP, PROTO_TCP } from "../net/protocol.ts";
+import type { AnswerKind } from "../packet/made.ts";
+import { makeAnswer } from "../packet/made.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
 import { TCP_FLAGS } from "../packet/packet.ts";
 import type { RejectKind } from "../rules/ruleset.ts";
@@ -12,11 +14,18 @@ import type { Path, Routing } from "./routing.ts";
 /** A packet that is refused, and what is known of it there. */
 export interface Refused {
   readonly packet: Packet;
-  readonly frame: Arrival["frame"];
+  /** `loopback`: a copy of what the host has sent to a group. */
+  readonly frame: Arrival["frame"] | "loopback";
   /** null: it has none, and an error is being made of that. */
   readonly path: Path | null;
   /** Of a local packet's socket. */
   readonly boundIface: string | null;
+}
+
+/** A packet of the host, and where it goes. */
+export interface Answer {
+  readonly packet: Packet;
+  readonly path: Path;
 }
 
 const UNREACHABLE: Readonly<Record<Exclude<RejectKind, "tcp-reset">, number>> = {
@@ -32,17 +41,21 @@ const UNREACHABLE: Readonly<Record<Exclude<RejectKind, "tcp-reset">, number>> = 
 /** Types that icmp_pointers[] holds to be errors; those it does not know are taken for errors too. */
 const NO_ERRORS: readonly number[] = [0, 8, 13, 14, 15, 16, 17, 18];
 const TCP_HEADER_BYTES = 20;
+const HEADERS_BYTES = 28;
+const IP_HEADER_BYTES = 20;
+/** 192.0.0.8 (RFC 7600): of a host without any address. */
+const DUMMY = 0xc0000008;
 
 /** What REJECT answers; null: nothing. */
-export function rejection(kind: RejectKind, refused: Refused, routing: Routing): string | null {
+export function rejection(kind: RejectKind, refused: Refused, routing: Routing): Answer | null {
   const { packet } = refused;
   if (packet.fragmentOffset > 0 || packet.badChecksum) return null;
-  if (kind === "tcp-reset") return canReset(refused, routing) ? "tcp-reset" : null;
-  return icmpError(3, UNREACHABLE[kind], refused, routing);
+  if (kind === "tcp-reset") return reset(refused, routing);
+  return icmpError({ kind: "icmp", type: 3, code: UNREACHABLE[kind], info: 0 }, refused, routing);
 }
 
-/** `icmp TYPE/CODE`, or null where no error may be sent about this packet. */
-export function icmpError(type: number, code: number, refused: Refused, routing: Routing): string | null {
+/** null where no error may be sent about this packet. */
+export function icmpError(answer: AnswerKind, refused: Refused, routing: Routing): Answer | null {
   const { packet, frame, path } = refused;
   if (frame !== "host" || path?.group === true || packet.fragmentOffset > 0) return null;
   if (packet.proto === PROTO_ICMP) {
@@ -51,14 +64,18 @@ export function icmpError(type: number, code: number, refused: Refused, routing:
   }
   const src = path?.local === true ? packet.dst : 0;
   const back = routing.output({ src, dst: packet.src, mark: 0, oif: null }, false);
-  return typeof back === "string" ? null : `icmp ${type}/${code}`;
+  if (typeof back === "string" || back.mtu - HEADERS_BYTES <= IP_HEADER_BYTES) return null;
+  const from = back.src === 0 ? DUMMY : back.src;
+  return { packet: makeAnswer(packet, answer, from, back.mtu), path: back };
 }
 
-function canReset({ packet, path, boundIface }: Refused, routing: Routing): boolean {
-  if (packet.proto !== PROTO_TCP || packet.length - packet.headerLength < TCP_HEADER_BYTES) return false;
-  if ((packet.tcpFlags & TCP_FLAGS.RST) !== 0 || path?.group === true) return false;
+function reset({ packet, path, boundIface }: Refused, routing: Routing): Answer | null {
+  if (packet.proto !== PROTO_TCP || packet.length - packet.headerLength < TCP_HEADER_BYTES) return null;
+  if ((packet.tcpFlags & TCP_FLAGS.RST) !== 0 || path?.group === true) return null;
   // ip_route_me_harder(): from the address that was asked, whosever it is
   const type = routing.tables.addressType(packet.dst, null);
   const src = type === "LOCAL" || type === "UNICAST" ? packet.dst : 0;
-  return typeof routing.output({ src, dst: packet.src, mark: 0, oif: boundIface }, true) !== "string";
+  const back = routing.output({ src, dst: packet.src, mark: 0, oif: boundIface }, true);
+  if (typeof back === "string") return null;
+  return { packet: makeAnswer(packet, { kind: "tcp-reset" }, packet.dst, back.mtu), path: back };
 }

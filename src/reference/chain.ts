@@ -12,11 +12,8 @@ import type { World } from "./match.ts";
 import type { Skb } from "./skb.ts";
 
 /** The targets that end a chain. */
-export type EndTarget = Exclude<
-  Target,
-  PassingTarget | { readonly kind: "RETURN" | "jump" | "goto" | "opaque" | "NETMAP" }
->;
-export type NatTarget = Extract<EndTarget, { readonly range: unknown }>;
+export type EndTarget = Exclude<Target, PassingTarget | { readonly kind: "RETURN" | "jump" | "goto" | "opaque" }>;
+export type NatTarget = Extract<EndTarget, { readonly kind: "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" | "NETMAP" }>;
 
 export interface ChainEnd {
   readonly ref: RuleRef;
@@ -31,8 +28,8 @@ interface Place {
   readonly index: number;
 }
 
-/** Changes `skb` as targets say, and adds to `trace` the rules that matched and the policy if it was reached. */
-export function walk(table: Table, builtin: Chain, skb: Skb, world: World, trace: RuleRef[]): ChainEnd {
+/** Changes `skb` as targets say, and tells the rules that matched and the policy if it was reached. */
+export function walk(table: Table, builtin: Chain, skb: Skb, world: World, met: (ref: RuleRef) => void): ChainEnd {
   const jumps: Place[] = [];
   let place: Place | undefined = { chain: builtin, index: 0 };
   while (place !== undefined) {
@@ -50,7 +47,7 @@ export function walk(table: Table, builtin: Chain, skb: Skb, world: World, trace
       place = next;
       continue;
     }
-    trace.push(ref);
+    met(ref);
     const { target } = rule;
     if (target === null) {
       place = next;
@@ -64,8 +61,8 @@ export function walk(table: Table, builtin: Chain, skb: Skb, world: World, trace
       case "SNAT":
       case "MASQUERADE":
       case "REDIRECT":
-        return { ref, rule, target };
       case "NETMAP":
+        return { ref, rule, target };
       case "opaque":
         throw new Error(`target ${target.kind} was to be refused`);
       case "jump":
@@ -85,7 +82,7 @@ export function walk(table: Table, builtin: Chain, skb: Skb, world: World, trace
     }
   }
   const ref: RuleRef = { table: table.name, chain: builtin.name, number: "policy" };
-  trace.push(ref);
+  met(ref);
   return { ref, rule: null, target: { kind: builtin.policy! } };
 }
 

@@ -6,6 +6,7 @@
 import { TCP_FLAGS } from "../packet/packet.ts";
 import { clamped, withFlags } from "../packet/tcp.ts";
 import type { EcnTarget, Target, TcpmssTarget, TtlTarget } from "../rules/ruleset.ts";
+import { setConnmark, setTemplate } from "./connmatch.ts";
 import type { World } from "./match.ts";
 import type { Skb } from "./skb.ts";
 
@@ -50,10 +51,14 @@ export function change(target: PassingTarget, skb: Skb, world: World): "drop" | 
       return ecn(target, skb);
     case "TCPMSS":
       return tcpmss(target, skb, world);
-    case "TCPOPTSTRIP":
     case "CONNMARK":
+      setConnmark(target, skb);
+      return "go on";
     case "CT":
     case "NOTRACK":
+      setTemplate(target, skb);
+      return "go on";
+    case "TCPOPTSTRIP":
       throw new Error(`target ${target.kind} was to be refused`);
   }
 }

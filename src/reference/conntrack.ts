@@ -1,22 +1,30 @@
-// The state that conntrack gives to a packet that belongs to no known connection.
+// Which connection a packet belongs to, and what it makes of it.
 //
 // Follows nf_conntrack_in() in net/netfilter/nf_conntrack_core.c and the nf_conntrack_proto_*.c beside it.
 
 import type { Host } from "../host/host.ts";
+import type { Timeouts } from "../host/timeouts.ts";
 import { PROTO_ICMP, PROTO_SCTP, PROTO_TCP, PROTO_UDP, PROTO_UDPLITE } from "../net/protocol.ts";
 import { u16At } from "../packet/bytes.ts";
+import { ICMP_ERRORS } from "../packet/decode.ts";
 import type { Packet } from "../packet/packet.ts";
-import { TCP_FLAGS } from "../packet/packet.ts";
 import type { Match, Ruleset, Target } from "../rules/ruleset.ts";
+import type { Connection, Connections, Direction, Zone } from "./connection.ts";
+import type { Attached } from "./skb.ts";
+import { beginTcp, followTcp, hasValidFlags } from "./tcp.ts";
+import { inverse, PROTO_GRE, tupleOf } from "./tuple.ts";
 
-export type FirstState = "NEW" | "INVALID";
-
-const PROTO_GRE = 47;
 const PROTO_ICMPV6 = 58;
 /** Echo, timestamp, information and address mask requests. */
 const ICMP_REQUESTS: readonly number[] = [8, 13, 15, 17];
-const GRE_VERSION_MASK = 7;
-const GRE_PROTOCOL_PPTP = 0x880b;
+/** Higher ones nobody knows. */
+const LAST_ICMP_TYPE = 18;
+const TCP_BYTES = 20;
+const UDP_BYTES = 8;
+/** An exchange of datagrams that lasts so long is a stream. */
+const STREAM_SECONDS = 2;
+
+const TRACKING_TARGETS = ["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP", "CT", "NOTRACK", "CONNMARK"];
 
 /** Connections are tracked if the host has it on, or any rule of any table needs it. */
 export function tracks(ruleset: Ruleset, host: Host): boolean {
@@ -25,76 +33,165 @@ export function tracks(ruleset: Ruleset, host: Host): boolean {
 }
 
 function matchTracks({ kind }: Match): boolean {
-  return kind === "conntrack" || kind === "state";
+  return ["conntrack", "state", "connmark", "connbytes", "connlimit"].includes(kind);
 }
 
 function targetTracks(target: Target | null): boolean {
-  return target !== null && ["DNAT", "SNAT", "MASQUERADE", "REDIRECT"].includes(target.kind);
+  return target !== null && TRACKING_TARGETS.includes(target.kind);
+}
+
+/** Where packets are looked up, and how long connections live. */
+export interface Tracker {
+  readonly connections: Connections;
+  readonly host: Host;
 }
 
 /**
- * `incoming`: the packet comes by an interface (checksums are tested there alone). "unknown": the protocol is tracked in
- * a way that is not modelled.
+ * null: it belongs to none, and is INVALID. "unknown": the protocol is tracked in a way that is not modelled. `incoming`:
+ * it comes by an interface (checksums are tested there alone).
  */
-export function firstState(packet: Packet, incoming: boolean, host: Host): FirstState | "unknown" {
-  const bytes = packet.length - packet.headerLength;
-  if (incoming && host.conntrackChecksum && packet.badChecksum && isChecked(packet.proto)) return "INVALID";
-  switch (packet.proto) {
-    case PROTO_TCP:
-      return bytes >= 20 && segmentIsWhole(packet, bytes) && opensConnection(packet.tcpFlags, host) ? "NEW" : "INVALID";
-    case PROTO_UDP:
-      return bytes >= 8 && datagramIsWhole(packet, bytes) ? "NEW" : "INVALID";
-    case PROTO_ICMP:
-      return bytes >= 8 && ICMP_REQUESTS.includes(packet.icmpType) ? "NEW" : "INVALID";
-    case PROTO_GRE:
-      return greState(packet);
-    case PROTO_SCTP:
-      return bytes >= 12 ? "unknown" : "INVALID";
-    case PROTO_UDPLITE:
-      return udpliteState(packet, bytes);
-    case PROTO_ICMPV6:
-      return "unknown";
-    default:
-      return "NEW";
+export function track(packet: Packet, incoming: boolean, zone: Zone, tracker: Tracker): Attached | null | "unknown" {
+  const { host } = tracker;
+  const checked = incoming && host.conntrackChecksum;
+  if (packet.fragmentOffset > 0) return null;
+  if (packet.proto === PROTO_ICMP) {
+    if (shownBytes(packet) < 8 || (checked && packet.badChecksum) || packet.icmpType > LAST_ICMP_TYPE) return null;
+    if (ICMP_ERRORS.includes(packet.icmpType)) return relatedTo(packet, zone, tracker.connections);
+  }
+  if (isUnknown(packet)) return "unknown";
+  const tuple = tupleOf(packet);
+  if (tuple === null) return null;
+  for (;;) {
+    const found = tracker.connections.find(tuple, zone);
+    let attached: Attached;
+    if (found === null) {
+      const reply = inverse(tuple);
+      if (reply === null) return null;
+      const connection = tracker.connections.make(tuple, reply, zone);
+      attached = { connection, direction: "original", state: "NEW" };
+    } else {
+      const { connection, direction } = found;
+      const answered = direction === "reply" || connection.seenReply;
+      attached = { connection, direction, state: answered ? "ESTABLISHED" : "NEW" };
+    }
+    const verdict = follow(packet, checked, attached, tracker);
+    if (verdict === "again") continue;
+    if (verdict === "invalid") return null;
+    const { connection, direction } = attached;
+    if (attached.state === "ESTABLISHED" && direction === "reply" && !connection.seenReply) {
+      connection.seenReply = true;
+      connection.news.add("reply");
+    }
+    return attached;
   }
 }
 
-function isChecked(proto: number): boolean {
-  return proto === PROTO_TCP || proto === PROTO_UDP || proto === PROTO_ICMP;
+function shownBytes({ length, headerLength }: Packet): number {
+  return length - headerLength;
+}
+
+/** nf_conntrack_inet_error(): an error belongs to the connection of what it quotes, if it goes back where that came from. */
+function relatedTo(packet: Packet, zone: Zone, connections: Connections): Attached | null {
+  const { inner } = packet;
+  if (inner === null) return null;
+  const quoted = tupleOf(inner, inner.payload === null ? shownBytes(inner) : inner.payload.length);
+  const tuple = quoted === null ? null : inverse(quoted);
+  const found = tuple === null ? null : connections.find(tuple, zone);
+  if (found === null || tuple === null || packet.dst !== tuple.dst) return null;
+  return { ...found, state: "RELATED" };
+}
+
+function isUnknown(packet: Packet): boolean {
+  if (packet.proto === PROTO_ICMPV6) return true;
+  if (packet.proto === PROTO_SCTP) return shownBytes(packet) >= 12;
+  return packet.proto === PROTO_UDPLITE && packet.payload === null;
+}
+
+/** nf_conntrack_handle_packet(). */
+function follow(
+  packet: Packet,
+  checked: boolean,
+  { connection, direction }: Attached,
+  { connections, host }: Tracker,
+): "valid" | "invalid" | "again" {
+  const { timeouts } = host;
+  switch (packet.proto) {
+    case PROTO_TCP:
+      if (!isWholeSegment(packet) || (checked && packet.badChecksum) || !hasValidFlags(packet.tcpFlags))
+        return "invalid";
+      if (!connection.confirmed && !beginTcp(connection, packet, host.tcpLoose)) return "invalid";
+      return followTcp(connection, packet, direction, connections, timeouts);
+    case PROTO_UDP:
+      if (!isWholeDatagram(packet) || (checked && packet.badChecksum)) return "invalid";
+      followUdp(connection, connections, timeouts);
+      return "valid";
+    case PROTO_UDPLITE:
+      if (!isWholeLite(packet)) return "invalid";
+      followStream(connection, connections, timeouts.udp, timeouts.udpStream);
+      return "valid";
+    case PROTO_ICMP:
+      if (!ICMP_REQUESTS.includes(connection.original.dport >>> 8)) return "invalid";
+      connections.refresh(connection, timeouts.icmp);
+      return "valid";
+    case PROTO_GRE:
+      followStream(connection, connections, timeouts.gre, timeouts.greStream);
+      return "valid";
+    case PROTO_SCTP:
+      return "invalid";
+    default:
+      connections.refresh(connection, timeouts.generic);
+      return "valid";
+  }
 }
 
 /** The TCP header says no more than there is. */
-function segmentIsWhole({ payload }: Packet, bytes: number): boolean {
+function isWholeSegment(packet: Packet): boolean {
+  const { payload } = packet;
+  if (shownBytes(packet) < TCP_BYTES) return false;
   if (payload === null) return true;
   const headerLength = (payload[12]! >>> 4) * 4;
-  return headerLength >= 20 && headerLength <= bytes;
-}
-
-/** tcp_new(): SYN opens, ACK is picked up in the middle; ECE, CWR and PSH do not count, URG is free. */
-function opensConnection(flags: number, host: Host): boolean {
-  const { SYN, ACK, ECE, CWR, PSH, URG } = TCP_FLAGS;
-  const counted = flags & ~(ECE | CWR | PSH | URG);
-  return counted === SYN || (counted === ACK && host.tcpLoose);
+  return headerLength >= TCP_BYTES && headerLength <= shownBytes(packet);
 }
 
 /** The length in the UDP header is possible. */
-function datagramIsWhole({ payload }: Packet, bytes: number): boolean {
+function isWholeDatagram(packet: Packet): boolean {
+  const { payload } = packet;
+  if (shownBytes(packet) < UDP_BYTES) return false;
   if (payload === null) return true;
   const length = u16At(payload, 4);
-  return length >= 8 && length <= bytes;
-}
-
-/** gre_pkt_to_tuple(): version 1 belongs to PPTP, all others are tracked by addresses. */
-function greState({ payload }: Packet): FirstState {
-  if (payload === null || payload.length < 8 || (payload[1]! & GRE_VERSION_MASK) !== 1) return "NEW";
-  return u16At(payload, 2) === GRE_PROTOCOL_PPTP ? "NEW" : "INVALID";
+  return length >= UDP_BYTES && length <= shownBytes(packet);
 }
 
 /** udplite_error(): what is covered must be there, and a checksum too. */
-function udpliteState({ payload }: Packet, bytes: number): FirstState | "unknown" {
-  if (bytes < 8) return "INVALID";
-  if (payload === null) return "unknown";
-  const covered = u16At(payload, 4) === 0 ? bytes : u16At(payload, 4);
-  if (covered < 8 || covered > bytes || u16At(payload, 6) === 0) return "INVALID";
-  return "unknown";
+function isWholeLite(packet: Packet): boolean {
+  const { payload } = packet;
+  if (shownBytes(packet) < UDP_BYTES || payload === null) return false;
+  const covered = u16At(payload, 4) === 0 ? shownBytes(packet) : u16At(payload, 4);
+  return covered >= UDP_BYTES && covered <= shownBytes(packet) && u16At(payload, 6) !== 0;
+}
+
+/** nf_conntrack_udp_packet(). */
+function followUdp(connection: Connection, connections: Connections, { udp, udpStream }: Timeouts): void {
+  if (!connection.confirmed) connection.streamAt = connections.now + STREAM_SECONDS;
+  const isStream = connection.seenReply && connections.now > connection.streamAt;
+  connections.refresh(connection, isStream ? udpStream : udp);
+  if (isStream) assure(connection);
+}
+
+/** An answer makes it a stream. */
+function followStream(connection: Connection, connections: Connections, once: number, stream: number): void {
+  connections.refresh(connection, connection.seenReply ? stream : once);
+  if (connection.seenReply) assure(connection);
+}
+
+function assure(connection: Connection): void {
+  if (connection.assured) return;
+  connection.assured = true;
+  connection.news.add("assured");
+}
+
+/** What the host answers to a packet belongs to the packet's connection (nf_conntrack_attach()). */
+export function attachAnswer({ connection, direction }: Attached): Attached {
+  const other: Direction = direction === "original" ? "reply" : "original";
+  return { connection, direction: other, state: "RELATED" };
 }

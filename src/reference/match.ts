@@ -4,6 +4,7 @@
 // ip_packet_match() in net/ipv4/netfilter/ip_tables.c, and the match functions of net/netfilter/xt_*.c.
 
 import { contains } from "../net/range.ts";
+import type { Arrival } from "../packet/packet.ts";
 import { TCP_FLAGS } from "../packet/packet.ts";
 import { mssAsked } from "../packet/tcp.ts";
 import type {
@@ -18,9 +19,9 @@ import type {
   NegatableRange,
   OwnerMatch,
   Rule,
-  StateMatch,
   TtlMatch,
 } from "../rules/ruleset.ts";
+import { meetsConnmark, meetsConntrack, meetsState } from "./connmatch.ts";
 import type { MatchPlace, Memory } from "./memory.ts";
 import type { Skb } from "./skb.ts";
 
@@ -99,7 +100,7 @@ function meets(match: Match, place: MatchPlace, skb: Skb, world: World): Holds {
       return meetsPorts(match, packet.sport, packet.dport);
     }
     case "conntrack":
-      return match.state === null || meetsState(match.state, skb);
+      return meetsConntrack(match, skb, world.memory.seconds);
     case "state":
       return meetsState(match, skb);
     case "addrtype":
@@ -130,7 +131,7 @@ function meets(match: Match, place: MatchPlace, skb: Skb, world: World): Holds {
       return (mss !== null && contains(match, mss)) !== match.negated;
     }
     case "pkttype":
-      return (FRAMES[match.type] === (skb.frame ?? "host")) !== match.negated;
+      return (FRAMES[match.type] === frameOf(skb)) !== match.negated;
     case "mac":
       // only Ethernet has it, and lo is none
       if (skb.srcMac == null || skb.inIface === null || skb.inIface === "lo") return false;
@@ -144,6 +145,7 @@ function meets(match: Match, place: MatchPlace, skb: Skb, world: World): Holds {
       // all interfaces of a host here are in group 0
       return [match.src, match.dst].every((test) => test === null || ((test.value & test.mask) === 0) !== test.negated);
     case "connmark":
+      return meetsConnmark(match, skb);
     case "connbytes":
     case "connlimit":
     case "recent":
@@ -192,6 +194,12 @@ function meetsEcn({ ece, cwr, ect }: EcnMatch, skb: Skb): boolean {
   return meets(ece, TCP_FLAGS.ECE) && meets(cwr, TCP_FLAGS.CWR);
 }
 
+/** A copy of what the host has sent counts as what it was sent to. */
+function frameOf({ frame = "host", packet }: Skb): Arrival["frame"] {
+  if (frame !== "loopback") return frame;
+  return packet.dst >>> 28 === 14 ? "multicast" : "broadcast";
+}
+
 const FRAMES = { unicast: "host", broadcast: "broadcast", multicast: "multicast", otherhost: "otherhost" } as const;
 
 /** owner_mt() in net/netfilter/xt_owner.c. */
@@ -214,16 +222,6 @@ function meetsPorts(match: MultiportMatch, sport: number, dport: number): boolea
     case "ports":
       return (among(sport) || among(dport)) !== match.negated;
   }
-}
-
-/** conntrack_mt() in net/netfilter/xt_conntrack.c: any of the named states and translations is enough. */
-function meetsState(match: Pick<StateMatch, "states" | "negated">, skb: Skb): boolean {
-  const any = match.states.some((state) => {
-    if (state === "SNAT") return skb.sourceTranslated;
-    if (state === "DNAT") return skb.destinationTranslated;
-    return state === skb.ctState;
-  });
-  return any !== match.negated;
 }
 
 /** addrtype_mt_v1() in net/netfilter/xt_addrtype.c. */

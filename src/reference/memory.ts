@@ -19,6 +19,9 @@ interface Credits {
   seen: number;
 }
 
+/** Stands for the number of a rule where none has asked. */
+const NO_RULE = 0xffffffff;
+
 /** For each rule by the index of its match. */
 type StatesOf<State> = Map<Rule, Map<number, State>>;
 
@@ -28,9 +31,10 @@ export class Memory {
   readonly #numbers = new Map<Rule, number>();
   readonly #credits: StatesOf<Credits> = new Map();
   readonly #evaluations: StatesOf<{ count: number }> = new Map();
-  readonly #draws = new Map<Rule, number>();
+  readonly #draws = new Map<Rule | null, number>();
   #packet = 0;
   #clock = 0;
+  #seconds = 0;
 
   constructor(ruleset: Ruleset, seed: number) {
     this.#seed = seed;
@@ -46,14 +50,20 @@ export class Memory {
   start(packet: number, seconds: number): void {
     this.#packet = packet;
     this.#clock = creditClock(seconds);
+    this.#seconds = seconds;
     this.#draws.clear();
   }
 
-  /** 32 bits, others at each call. */
-  draw(rule: Rule): number {
+  /** When the packet came. */
+  get seconds(): number {
+    return this.#seconds;
+  }
+
+  /** 32 bits, others at each call. null: no rule has asked. */
+  draw(rule: Rule | null): number {
     const before = this.#draws.get(rule) ?? 0;
     this.#draws.set(rule, before + 1);
-    return chance(this.#seed, this.#numbers.get(rule)!, this.#packet, before);
+    return chance(this.#seed, rule === null ? NO_RULE : this.#numbers.get(rule)!, this.#packet, before);
   }
 
   /** limit_mt() in net/netfilter/xt_limit.c. */

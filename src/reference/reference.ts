@@ -1,15 +1,30 @@
 // The obvious interpreter: it walks the Ruleset as written, packet by packet, each its whole way before the next.
-//
-// Differs: the host's own answers do not pass OUTPUT and POSTROUTING, so that rules with memory there do not count them.
 
-import type { ChainDecision, Outcome, RuleRef, Trace } from "../classifier.ts";
+import type {
+  ChainDecision,
+  ConnectionEvent,
+  FinalPacket,
+  Generated,
+  Outcome,
+  RuleCounter,
+  RuleRef,
+  Trace,
+} from "../classifier.ts";
 import type { Host } from "../host/host.ts";
-import type { Arrival } from "../packet/packet.ts";
+import { wordOf } from "../packet/made.ts";
+import type { Arrival, Packet } from "../packet/packet.ts";
+import { endpointsOf } from "../packet/rewrite.ts";
+import type { Endpoints } from "../packet/rewrite.ts";
+import { mssOf } from "../packet/tcp.ts";
 import { refuseUnmodelled } from "../rules/modelled.ts";
 import type { AddressType, Hook, Ruleset, TableName } from "../rules/ruleset.ts";
 import { walk } from "./chain.ts";
+import { Connections } from "./connection.ts";
 import { tracks } from "./conntrack.ts";
+import { Counters } from "./counters.ts";
 import { UnsupportedError } from "./error.ts";
+import { Fragments } from "./fragments.ts";
+import type { Log } from "./log.ts";
 import type { World } from "./match.ts";
 import { Memory } from "./memory.ts";
 import { Peers } from "./peers.ts";
@@ -19,8 +34,8 @@ import { Way } from "./way.ts";
 import type { Surroundings } from "./way.ts";
 
 export interface ReferenceOptions {
-  /** Every packet is the first of its connection. (Sequences are not modelled yet.) */
-  readonly stateless: true;
+  /** Connections are forgotten after every packet: each is the first of its own. */
+  readonly stateless: boolean;
   /** Of everything that is drawn by lot; 0 by default. */
   readonly seed?: number;
   /**
@@ -28,6 +43,8 @@ export interface ReferenceOptions {
    * Without it each packet gets its own, so that answers do not hang on the packets before.
    */
   readonly limitErrors?: boolean;
+  /** Which iptables has loaded the rules; legacy by default. */
+  readonly backend?: "legacy" | "nft";
 }
 
 export interface ReferenceAnswer {
@@ -35,39 +52,116 @@ export interface ReferenceAnswer {
   readonly trace: Trace;
   /** The rules and policies that packets met which the host made. */
   readonly generatedTrace: Trace;
+  /** The connections that were made, changed or ended. */
+  readonly connections: readonly ConnectionEvent[];
 }
 
-/** Answers packets in order; rules with memory (limit, nth) remember the ones before. */
+/** Answers packets in order; connections, fragments and rules with memory (limit, nth) remember the ones before. */
 export class Reference {
   readonly #around: Surroundings & { readonly world: { readonly memory: Memory } };
+  readonly #stateless: boolean;
   #packets = 0;
 
   /** Throws UnsupportedError for a host that is not modelled. */
   constructor(ruleset: Ruleset, host: Host, options: ReferenceOptions) {
-    refuseUnmodelled(ruleset);
+    refuseUnmodelled(ruleset, "reference");
     if (host.hostStack)
       throw new UnsupportedError("answers of the host's own stack (host_stack) are not modelled", null);
     const routing = new Routing(host);
-    const world = {
-      memory: new Memory(ruleset, options.seed ?? 0),
-      addressType: (address: number, iface: string | null): AddressType => routing.tables.addressType(address, iface),
-      mtuTo(address: number): number | null {
-        const path = routing.output({ src: 0, dst: address, mark: 0, oif: null }, false);
-        return typeof path === "string" ? null : path.mtu;
+    this.#stateless = options.stateless;
+    this.#around = {
+      ...{ ruleset, host, routing, fragments: new Fragments() },
+      world: {
+        memory: new Memory(ruleset, options.seed ?? 0),
+        addressType: (address: number, iface: string | null): AddressType => routing.tables.addressType(address, iface),
+        mtuTo(address: number): number | null {
+          const path = routing.output({ src: 0, dst: address, mark: 0, oif: null }, false);
+          return typeof path === "string" ? null : path.mtu;
+        },
       },
+      connections: tracks(ruleset, host) ? new Connections() : null,
+      peers: options.limitErrors === true ? new Peers() : null,
+      backend: options.backend ?? "legacy",
+      counters: new Counters(ruleset),
     };
-    const peers = options.limitErrors === true ? new Peers() : null;
-    this.#around = { ruleset, host, routing, world, tracking: tracks(ruleset, host), peers };
+  }
+
+  /** Packets and bytes counted so far: tables in the kernel's order, chains, rules, then the policy. */
+  counters(): readonly RuleCounter[] {
+    return this.#around.counters.list();
   }
 
   /** @param index of the packet in the run, from 0, by which lots are drawn; counted by itself if it is not given */
   run(arrival: Arrival, index = this.#packets): ReferenceAnswer {
     this.#packets = index + 1;
-    this.#around.world.memory.start(index, arrival.time);
+    const { world, connections } = this.#around;
+    world.memory.start(index, arrival.time);
+    connections?.start(arrival.time);
     const way = new Way(this.#around, arrival);
-    const outcome = way.go();
-    return { outcome, trace: way.trace, generatedTrace: [] };
+    try {
+      way.go();
+    } finally {
+      connections?.end();
+      if (this.#stateless) connections?.clear();
+    }
+    const { log, made, madeTrace } = way;
+    return {
+      outcome: outcomeOf(arrival, log, made, connections !== null),
+      trace: log.trace,
+      generatedTrace: madeTrace,
+      connections: connections?.events ?? [],
+    };
   }
+}
+
+function outcomeOf(arrival: Arrival, log: Log, made: readonly Log[], tracking: boolean): Outcome {
+  const { journey, packet, mark } = log.end();
+  const { verdict, where } = journey;
+  const generated = made.map(generatedOf);
+  const [first] = generated;
+  const inHook = where !== null && !["routing", "before-netfilter", "transmit"].includes(where);
+  const rejected = first !== undefined && verdict === "dropped" && inHook;
+  // where the host could not even send, nothing was seen
+  const unsent = where === "before-netfilter" && log.errno !== null;
+  const datagram = verdict === "held" ? null : log.datagram;
+  return {
+    ...journey,
+    ...(rejected ? { verdict: "rejected" } : {}),
+    ...(unsent ? { where: "routing" } : {}),
+    rule: where === null ? log.accepted : inHook && verdict !== "held" ? log.refused : null,
+    packet: finalOf(packet, mark, datagram ?? arrival.packet),
+    ...(datagram === null ? {} : { datagram }),
+    ctState: tracking ? log.ctState : undefined,
+    reply: first === undefined ? null : wordOf(first.packet),
+    generated,
+    dnatRule: log.natRules.destination,
+    snatRule: log.natRules.source,
+    chosen: log.chosen,
+    ...(log.errno === null || verdict !== "dropped" ? {} : { errno: log.errno }),
+  };
+}
+
+function generatedOf(log: Log): Generated {
+  const { journey, packet, mark } = log.end();
+  if (journey.where === null) return { ...journey, packet, mark };
+  return { ...journey, packet: log.lastSeen.packet, mark: log.lastSeen.mark };
+}
+
+function finalOf(packet: Packet, mark: number, came: Packet): FinalPacket {
+  const { src, dst, sport, dport, icmpId, ttl, tos, tcpFlags, inner } = packet;
+  const mss = mssOf(packet);
+  const quoted = inner === null ? null : endpointsOf(inner);
+  const rewritten = quoted !== null && !isSame(quoted, endpointsOf(came.inner!));
+  return {
+    ...{ src, dst, sport, dport, icmpId, ttl, tos, mark },
+    ...(tcpFlags === came.tcpFlags ? {} : { tcpFlags }),
+    ...(mss === null || mss === mssOf(came) ? {} : { mss }),
+    ...(rewritten ? { inner: quoted } : {}),
+  };
+}
+
+function isSame(one: Endpoints, other: Endpoints): boolean {
+  return (Object.keys(one) as (keyof Endpoints)[]).every((key) => one[key] === other[key]);
 }
 
 /** A packet as one chain sees it: interfaces by name, its connection's state given. */
@@ -103,6 +197,6 @@ export function runChain(
   const chain = table?.chains.find(({ name }) => name === hook);
   if (table === undefined || chain?.policy == null) throw new Error(`there is no built-in chain ${tableName} ${hook}`);
   const skb: Skb = { ...query };
-  const { ref, target } = walk(table, chain, skb, world, trace);
+  const { ref, target } = walk(table, chain, skb, world, (met) => trace.push(met));
   return { verdict: target.kind, rule: ref, mark: skb.mark };
 }

@@ -24,6 +24,8 @@ export interface Path {
   readonly local: boolean;
   /** To a broadcast or a multicast address. */
   readonly group: boolean;
+  /** To a broadcast address. */
+  readonly broadcast: boolean;
 }
 
 /** What becomes of a packet that has come in. */
@@ -76,7 +78,7 @@ export class Routing {
     if (!iface.forwarding) return { kind: "unroutable", error: "EHOSTUNREACH" };
     if (route.type !== "unicast") return REFUSED;
 
-    const path = this.#pathOf(route);
+    const path = { ...this.#pathOf(route), local: false };
     const source = this.#validateSource(src, dst, mark, iface, path.out);
     if (source === "refused") return REFUSED;
     return { kind: "forward", path, redirect: path.out === iface && source === "on link" && iface.sendRedirects };
@@ -193,19 +195,29 @@ export class Routing {
 
   #make(route: Route | null, out: Interface, src: number, dst: number): Path | NoRoute {
     if (isLoopback(src) && out !== this.#loopback && !out.routeLocalnet) return "EINVAL";
-    const group = dst === LIMITED_BROADCAST || isMulticast(dst) || route?.type === "broadcast";
+    const broadcast = dst === LIMITED_BROADCAST || route?.type === "broadcast";
+    const group = broadcast || isMulticast(dst);
     if (route !== null && !group) return { ...this.#pathOf(route), src };
-    return { out, via: null, mtu: out.mtu, src, local: out === this.#loopback || group, group };
+    const local = isMulticast(dst) ? dst === ALL_HOSTS : group || out === this.#loopback;
+    return { out, via: null, mtu: out.mtu, src, local, group, broadcast };
   }
 
   #pathOf(route: Route): Path {
     const out = this.#host.interfaces[route.iface!]!;
     const { via } = route;
-    return { out, via, mtu: route.mtu ?? out.mtu, src: 0, local: out === this.#loopback, group: false };
+    return {
+      out,
+      via,
+      mtu: route.mtu ?? out.mtu,
+      src: 0,
+      local: out === this.#loopback,
+      group: false,
+      broadcast: false,
+    };
   }
 
   #ownPath(group: boolean): Path {
-    return { out: this.#loopback, via: null, mtu: this.#loopback.mtu, src: 0, local: true, group };
+    return { out: this.#loopback, via: null, mtu: this.#loopback.mtu, src: 0, local: true, group, broadcast: false };
   }
 
   /** Where the route has none, one of its interface's, of the gateway's subnet if there is one. */

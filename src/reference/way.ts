@@ -1,4 +1,4 @@
-// The whole way of one packet through the host, as the first of its connection.
+// The whole way of one packet through the host, and of the packets that the host makes meanwhile.
 //
 //   in --> PREROUTING --> route --+--> INPUT --> delivered
 //                                 +--> TTL, MTU --> FORWARD --+
@@ -6,27 +6,36 @@
 //                                                                  (out by lo: in by lo again)
 //
 // Follows ip_rcv_finish_core() and ip_local_deliver() in net/ipv4/ip_input.c, ip_forward() in ip_forward.c,
-// raw_send_hdrinc() in raw.c, ip_output() in ip_output.c, nf_nat_inet_fn() in net/netfilter/nf_nat_core.c.
+// raw_send_hdrinc() in raw.c, ip_output(), ip_mc_output() and ip_fragment() in ip_output.c, nf_nat_inet_fn() in
+// net/netfilter/nf_nat_core.c.
 
-import type { FinalPacket, Outcome, RuleRef } from "../classifier.ts";
+import type { CtState, RuleRef } from "../classifier.ts";
 import type { Host, Interface } from "../host/host.ts";
 import { isSummedWithAddresses } from "../packet/decode.ts";
-import { fragmentSizes } from "../packet/describe.ts";
+import { fragmentSizes, fragmentsOf } from "../packet/describe.ts";
+import type { AnswerKind } from "../packet/made.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
-import { mssOf } from "../packet/tcp.ts";
-import type { Hook, NatRange, Rule, Ruleset, TableName } from "../rules/ruleset.ts";
+import { PROTO_ICMP } from "../net/protocol.ts";
+import type { Hook, NatRange, Ruleset, TableName } from "../rules/ruleset.ts";
 import { icmpError, rejection } from "./answer.ts";
+import type { Answer, Refused } from "./answer.ts";
 import { walk } from "./chain.ts";
 import type { ChainEnd, NatTarget } from "./chain.ts";
-import { firstState } from "./conntrack.ts";
+import type { Connections, Zone } from "./connection.ts";
+import { DEFAULT_ZONE } from "./connection.ts";
+import { attachAnswer, track } from "./conntrack.ts";
+import type { Counters } from "./counters.ts";
 import { UnsupportedError } from "./error.ts";
+import type { Fragments, Gatherer, Whole } from "./fragments.ts";
+import { Log } from "./log.ts";
 import type { World } from "./match.ts";
-import { isWritable, translate } from "./nat.ts";
+import { nullRange, setUp, translate, translateError } from "./nat.ts";
 import type { Side } from "./nat.ts";
 import type { Peers } from "./peers.ts";
 import type { Path, Routing } from "./routing.ts";
-import type { Skb } from "./skb.ts";
+import type { Attached, Skb, Template } from "./skb.ts";
 import type { NoRoute } from "./tables.ts";
+import { closeTcp } from "./tcp.ts";
 
 /** Everything around the packet. */
 export interface Surroundings {
@@ -34,17 +43,17 @@ export interface Surroundings {
   readonly host: Host;
   readonly routing: Routing;
   readonly world: World;
-  /** Connections are tracked. */
-  readonly tracking: boolean;
+  /** null: connections are not tracked. */
+  readonly connections: Connections | null;
+  readonly fragments: Fragments;
   /** null: every sender gets every error. */
   readonly peers: Peers | null;
+  readonly backend: "legacy" | "nft";
+  readonly counters: Counters;
 }
 
-/** Where and how the way ended. */
-type End = Pick<Outcome, "verdict" | "where" | "rule" | "iface" | "reply"> &
-  Partial<Pick<Outcome, "errno" | "fragments">>;
-
 const LOOPBACK = 0x7f000001;
+const LOOPBACK_NAME = "lo";
 const UNREACHABLE_CODES: Readonly<Record<NoRoute, number | null>> = {
   ENETUNREACH: 0,
   EHOSTUNREACH: 1,
@@ -52,358 +61,566 @@ const UNREACHABLE_CODES: Readonly<Record<NoRoute, number | null>> = {
   EINVAL: null,
 };
 
+/** The packet goes on, or its way has ended here. */
+type Step = "on" | "ended";
+
+/** A packet on its way (struct sk_buff). */
+class Traveller implements Skb {
+  packet: Packet;
+  mark: number;
+  inIface: string | null = null;
+  outIface: string | null = null;
+  attached: Attached | null = null;
+  untracked = false;
+  template: Template | null = null;
+  /** The route it has now, and where that leads what comes in with it; null before it has one. */
+  path: Path | null = null;
+  forwards = false;
+  frame: Refused["frame"];
+  /** How it was put together from fragments; null: it was not. */
+  whole: Pick<Whole, "sizes" | "longest"> | null = null;
+  srcMac: number | null = null;
+  socket: NonNullable<Skb["socket"]> | null = null;
+  readonly boundIface: string | null;
+  readonly log: Log;
+
+  constructor(packet: Packet, mark: number, frame: Refused["frame"], boundIface: string | null, log: Log) {
+    this.packet = packet;
+    this.mark = mark;
+    this.frame = frame;
+    this.boundIface = boundIface;
+    this.log = log;
+  }
+
+  get routeMtu(): number | undefined {
+    return this.path?.mtu;
+  }
+
+  /** Another one in the same place (skb_clone()). */
+  copy(packet = this.packet): Traveller {
+    return Object.assign(new Traveller(packet, this.mark, this.frame, this.boundIface, this.log), {
+      ...{ inIface: this.inIface, outIface: this.outIface, attached: this.attached, untracked: this.untracked },
+      ...{ path: this.path, forwards: this.forwards, socket: this.socket },
+    });
+  }
+
+  get ctState(): CtState {
+    if (this.untracked) return "UNTRACKED";
+    return this.attached?.state ?? "INVALID";
+  }
+
+  get sourceTranslated(): boolean {
+    return this.attached?.connection.sourceNat ?? false;
+  }
+
+  get destinationTranslated(): boolean {
+    return this.attached?.connection.destinationNat ?? false;
+  }
+}
+
 export class Way {
-  readonly trace: RuleRef[] = [];
   readonly #around: Surroundings;
   readonly #arrival: Arrival;
-  readonly #skb: Skb;
-  /** The route it has now; null before it has one. */
-  #path: Path | null = null;
-  readonly #hooks: Hook[] = [];
-  /** What the rules of PREROUTING or OUTPUT left it with, the first of them. */
-  #ctState: Outcome["ctState"];
-  /** Has a connection of its own, not yet known. */
-  #isNew = false;
-  /** The sides for which nat has been asked. */
-  readonly #setUp: Record<Side, boolean> = { source: false, destination: false };
-  readonly #natRules: Record<Side, RuleRef | null> = { source: null, destination: null };
-  #chosen = false;
-  #redirect: string | null = null;
-  #accepted: RuleRef | null = null;
+  readonly log: Log;
+  /** Of the packets that the host made, in the order in which they entered OUTPUT. */
+  readonly made: Log[] = [];
+  readonly madeTrace: RuleRef[] = [];
+  /** What has left by lo and has not come in yet. */
+  readonly #backlog: { readonly skb: Traveller; readonly iface: Interface }[] = [];
+  #busy = false;
 
   constructor(around: Surroundings, arrival: Arrival) {
     this.#around = around;
     this.#arrival = arrival;
-    this.#ctState = around.tracking ? null : undefined;
-    this.#skb = {
-      packet: arrival.packet,
-      mark: arrival.mark,
-      inIface: null,
-      outIface: null,
-      ctState: "INVALID",
-      sourceTranslated: false,
-      destinationTranslated: false,
-      frame: arrival.frame,
-      srcMac: arrival.srcMac,
-      socket: arrival.inIface === null ? { uid: arrival.uid, gid: arrival.gid } : null,
-    };
+    this.log = new Log(arrival.inIface === null, arrival.packet, arrival.mark, []);
   }
 
   /** To be called once. Throws UnsupportedError. */
-  go(): Outcome {
-    const { inIface, frame } = this.#arrival;
-    if (inIface === null) return this.#outcome(this.#send());
-    const iface = this.#around.host.interfaces.find(({ name }) => name === inIface)!;
-    // a device that is down takes no frame
-    if (!iface.up) return this.#outcome({ ...this.#dropped("routing", null), errno: "EIO" });
-    if (frame === "otherhost") return this.#outcome(this.#dropped("before-netfilter", null));
-    return this.#outcome(this.#receive(iface));
+  go(): void {
+    const { inIface, frame, packet, mark, boundIface, srcMac, uid, gid } = this.#arrival;
+    const skb = new Traveller(packet, mark, frame, boundIface, this.log);
+    skb.srcMac = srcMac;
+    if (inIface === null) {
+      skb.socket = { uid, gid };
+      this.#send(skb);
+    } else {
+      const iface = this.#ifaceOf(inIface);
+      // a device that is down takes no frame
+      if (!iface.up) this.log.errno = "EIO";
+      else if (frame !== "otherhost")
+        this.#inSoftirq(() => {
+          this.#receive(skb, iface);
+        });
+    }
+    this.#drain();
   }
 
-  #outcome({ verdict, where, rule, iface, reply, errno, fragments }: End): Outcome {
-    return {
-      verdict,
-      where,
-      rule,
-      iface,
-      packet: finalOf(this.#skb, this.#arrival.packet),
-      path: this.#hooks,
-      ctState: this.#ctState,
-      reply,
-      generated: [],
-      dnatRule: this.#natRules.destination,
-      snatRule: this.#natRules.source,
-      chosen: this.#chosen,
-      ...(errno === undefined ? {} : { errno }),
-      ...(fragments === undefined ? {} : { fragments }),
-    };
+  /** What leaves by lo meanwhile waits until this is done. */
+  #inSoftirq(act: () => void): void {
+    this.#busy = true;
+    act();
+    this.#busy = false;
+  }
+
+  #drain(): void {
+    if (this.#busy) return;
+    for (let next = this.#backlog.shift(); next !== undefined; next = this.#backlog.shift()) {
+      const { skb, iface } = next;
+      this.#inSoftirq(() => {
+        this.#receive(skb, iface);
+      });
+    }
+  }
+
+  #ifaceOf(name: string): Interface {
+    return this.#around.host.interfaces.find((one) => one.name === name)!;
   }
 
   // In
 
-  #receive(iface: Interface): End {
-    const { routing } = this.#around;
-    const skb = this.#skb;
+  #receive(skb: Traveller, iface: Interface): void {
     skb.inIface = iface.name;
     skb.outIface = null;
-    this.#enter("PREROUTING");
     const ended =
-      this.#filter("raw", "PREROUTING") ??
-      this.#track(true) ??
-      this.#filter("mangle", "PREROUTING") ??
-      this.#nat("PREROUTING", "destination");
-    if (ended !== null) return ended;
-    this.#leave();
+      this.#enter(skb, "PREROUTING") === "ended" ||
+      this.#filter(skb, "raw", "PREROUTING") === "ended" ||
+      this.#track(skb, true) === "ended" ||
+      this.#filter(skb, "mangle", "PREROUTING") === "ended" ||
+      this.#natPrerouting(skb) === "ended";
+    if (ended) return;
+    this.#leave(skb, "PREROUTING");
 
-    // what the host sent to itself keeps its route
-    if (this.#path !== null) return this.#deliver();
+    // what the host has sent keeps its route
+    if (skb.path === null && !this.#route(skb, iface)) return;
+    if (skb.forwards) this.#forward(skb, false);
+    else if (skb.path!.local) this.#deliver(skb);
+  }
+
+  #natPrerouting(skb: Traveller): Step {
+    const { dst } = skb.packet;
+    const step = this.#nat(skb, "PREROUTING", "destination");
+    if (skb.packet.dst !== dst) skb.path = null;
+    return step;
+  }
+
+  /** False: the way has ended. Forwarding begins here, since only here a redirect may be due. */
+  #route(skb: Traveller, iface: Interface): boolean {
     const { packet } = skb;
-    const arriving = routing.input(packet.src, packet.dst, skb.mark, iface);
-    if (arriving.kind === "refused") return this.#dropped("routing", null);
+    const arriving = this.#around.routing.input(packet.src, packet.dst, skb.mark, iface);
+    if (arriving.kind === "refused") return this.#drop(skb);
     if (packet.sourceRouted) {
-      if (!iface.acceptSourceRoute) return this.#dropped("routing", null);
+      if (!iface.acceptSourceRoute) return this.#drop(skb);
       throw this.#unsupported("source routing is not modelled");
     }
     switch (arriving.kind) {
       case "unroutable":
-        return this.#dropped("routing", this.#routingError(arriving.error, iface));
+        this.#routingError(skb, arriving.error, iface);
+        return this.#drop(skb);
       case "local":
-        this.#path = arriving.path;
-        skb.routeMtu = arriving.path.mtu;
-        return this.#deliver();
+        skb.path = arriving.path;
+        return true;
       case "forward":
-        this.#path = arriving.path;
-        skb.routeMtu = arriving.path.mtu;
-        return this.#forward(arriving.path, arriving.redirect);
+        skb.path = arriving.path;
+        skb.forwards = true;
+        if (arriving.redirect) {
+          this.#forward(skb, true);
+          return false;
+        }
+        return true;
     }
   }
 
-  #routingError(error: NoRoute, iface: Interface): string | null {
+  #routingError(skb: Traveller, error: NoRoute, iface: Interface): void {
     const { peers } = this.#around;
     const code = UNREACHABLE_CODES[error];
-    if (!iface.forwarding || code === null) return null;
-    if (peers !== null && !peers.takeError(this.#skb.packet.src, this.#arrival.time)) return null;
-    return this.#icmpError(3, code);
+    if (!iface.forwarding || code === null) return;
+    if (peers !== null && !peers.takeError(skb.packet.src, this.#arrival.time)) return;
+    this.#answerError(skb, { kind: "icmp", type: 3, code, info: 0 });
   }
 
-  #deliver(): End {
-    const { packet } = this.#skb;
-    if (isFragment(packet)) {
-      throw this.#unsupported("a fragment for the host itself waits for the others: that is not modelled");
+  #deliver(skb: Traveller): void {
+    if (isFragment(skb.packet) && !this.#gather(skb, "delivery")) {
+      this.#drop(skb);
+      return;
     }
-    this.#enter("INPUT");
+    const { backend } = this.#around;
     const ended =
-      this.#filter("mangle", "INPUT") ??
-      this.#filter("filter", "INPUT") ??
-      this.#filter("security", "INPUT") ??
-      this.#nat("INPUT", "source");
-    if (ended !== null) return ended;
-    return { verdict: "delivered", where: null, rule: this.#accepted, iface: this.#skb.inIface, reply: null };
+      this.#enter(skb, "INPUT") === "ended" ||
+      this.#filter(skb, "mangle", "INPUT") === "ended" ||
+      this.#filter(skb, "filter", "INPUT") === "ended" ||
+      (backend === "nft" && this.#nat(skb, "INPUT", "source") === "ended") ||
+      this.#filter(skb, "security", "INPUT") === "ended" ||
+      (backend === "legacy" && this.#nat(skb, "INPUT", "source") === "ended") ||
+      this.#confirm(skb) === "ended";
+    if (!ended) this.#leave(skb, "INPUT");
   }
 
-  #forward(path: Path, redirect: boolean): End {
+  #forward(skb: Traveller, redirect: boolean): void {
     const { peers } = this.#around;
-    const skb = this.#skb;
-    if (this.#arrival.frame !== "host") return this.#dropped("routing", null);
-    const { packet } = skb;
-    if (packet.ttl <= 1) return this.#dropped("routing", this.#icmpError(11, 0));
-    if (packet.length > path.mtu && packet.df) return this.#dropped("routing", this.#icmpError(3, 4));
-    if (path.out.name === "lo") throw this.#unsupported("forwarding to the loopback interface is not modelled");
-    skb.packet = { ...packet, ttl: packet.ttl - 1 };
-    if (redirect && (peers === null || peers.takeRedirect(packet.src, this.#arrival.time))) {
-      this.#redirect = this.#icmpError(5, 1);
+    const path = skb.path!;
+    if (skb.frame !== "host") return void this.#drop(skb);
+    if (skb.packet.ttl <= 1) {
+      this.#answerError(skb, { kind: "icmp", type: 11, code: 0, info: 0 });
+      return void this.#drop(skb);
+    }
+    if (exceeds(skb, path.mtu)) {
+      this.#answerError(skb, { kind: "icmp", type: 3, code: 4, info: path.mtu });
+      return void this.#drop(skb);
+    }
+    skb.packet = { ...skb.packet, ttl: skb.packet.ttl - 1 };
+    if (redirect && (peers === null || peers.takeRedirect(skb.packet.src, this.#arrival.time))) {
+      this.#answerError(skb, { kind: "icmp", type: 5, code: 1, info: path.via ?? skb.packet.dst });
     }
     skb.outIface = path.out.name;
-    this.#enter("FORWARD");
     const ended =
-      this.#filter("mangle", "FORWARD") ??
-      this.#filter("filter", "FORWARD") ??
-      this.#filter("security", "FORWARD") ??
-      this.#postrouting();
-    return ended ?? this.#transmit("forwarded", path);
+      this.#enter(skb, "FORWARD") === "ended" ||
+      this.#filter(skb, "mangle", "FORWARD") === "ended" ||
+      this.#filter(skb, "filter", "FORWARD") === "ended" ||
+      this.#filter(skb, "security", "FORWARD") === "ended";
+    if (ended) return;
+    this.#leave(skb, "FORWARD");
+    if (this.#postrouting(skb) === "on") this.#transmit(skb);
   }
 
   // Out
 
-  #send(): End {
-    const skb = this.#skb;
+  /** Of a raw socket that brings its own header. */
+  #send(skb: Traveller): void {
+    const { log } = skb;
     const { mark, boundIface } = this.#arrival;
-    // a raw socket that brings its own header is routed without its source
+    // it is routed without its source
     const path = this.#around.routing.output({ src: 0, dst: skb.packet.dst, mark, oif: boundIface }, true);
-    if (typeof path === "string") return { ...this.#dropped("routing", null), errno: path };
-    if (skb.packet.length > path.out.mtu) return { ...this.#dropped("routing", null), errno: "EMSGSIZE" };
+    if (typeof path === "string") {
+      log.errno = path;
+      return;
+    }
+    if (skb.packet.length > path.out.mtu) {
+      log.errno = "EMSGSIZE";
+      return;
+    }
     if (skb.packet.src === 0 && path.src !== 0) skb.packet = withSource(skb.packet, path.src);
-    this.#take(path);
-    skb.outIface = path.out.name;
-    this.#enter("OUTPUT");
+    skb.path = path;
+    this.#localOut(skb);
+  }
+
+  #localOut(skb: Traveller): void {
+    skb.inIface = null;
+    skb.outIface = skb.path!.out.name;
     const ended =
-      this.#filter("raw", "OUTPUT") ??
-      this.#track(false) ??
-      this.#mangleOutput() ??
-      this.#natOutput() ??
-      this.#filter("filter", "OUTPUT") ??
-      this.#filter("security", "OUTPUT");
-    if (ended !== null) return ended;
-    this.#leave();
-    return this.#postrouting() ?? this.#transmit("sent", this.#path!);
+      this.#enter(skb, "OUTPUT") === "ended" ||
+      this.#filter(skb, "raw", "OUTPUT") === "ended" ||
+      this.#track(skb, false) === "ended" ||
+      this.#mangleOutput(skb) === "ended" ||
+      this.#natOutput(skb) === "ended" ||
+      this.#filter(skb, "filter", "OUTPUT") === "ended" ||
+      this.#filter(skb, "security", "OUTPUT") === "ended";
+    if (ended) return;
+    this.#leave(skb, "OUTPUT");
+    this.#output(skb);
+  }
+
+  /** What goes to a group comes back to the host as well, if it belongs to the group. */
+  #output(skb: Traveller): void {
+    const { group, local, out } = skb.path!;
+    if (group && local && out.name !== LOOPBACK_NAME) {
+      const back = skb.copy();
+      back.frame = "loopback";
+      if (this.#postrouting(back) === "on") this.#loop(back, out);
+    }
+    if (this.#postrouting(skb) === "on") this.#transmit(skb);
   }
 
   /** ipt_mangle_out() in net/ipv4/netfilter/iptable_mangle.c. */
-  #mangleOutput(): End | null {
-    const { mark, packet } = this.#skb;
-    const ended = this.#filter("mangle", "OUTPUT");
-    const same = this.#skb.mark === mark && this.#skb.packet.tos === packet.tos;
-    return ended ?? (same ? null : this.#reroute());
+  #mangleOutput(skb: Traveller): Step {
+    const { mark } = skb;
+    const { src, dst, tos } = skb.packet;
+    if (this.#filter(skb, "mangle", "OUTPUT") === "ended") return "ended";
+    const { packet } = skb;
+    const changed = skb.mark !== mark || packet.src !== src || packet.dst !== dst || packet.tos !== tos;
+    return changed ? this.#reroute(skb) : "on";
   }
 
-  #natOutput(): End | null {
-    const { dst } = this.#skb.packet;
-    return this.#nat("OUTPUT", "destination") ?? (this.#skb.packet.dst === dst ? null : this.#reroute());
+  /** nf_nat_ipv4_local_fn() in net/netfilter/nf_nat_proto.c. */
+  #natOutput(skb: Traveller): Step {
+    if (this.#nat(skb, "OUTPUT", "destination") === "ended") return "ended";
+    if (skb.attached === null || !this.#hasNat()) return "on";
+    const { connection, direction } = skb.attached;
+    const { original, reply } = connection;
+    const translated = direction === "original" ? original.dst !== reply.src : reply.dst !== original.src;
+    return translated ? this.#reroute(skb) : "on";
   }
 
   /** ip_route_me_harder() in net/ipv4/netfilter.c. The rest of OUTPUT goes on seeing the old interface. */
-  #reroute(): End | null {
+  #reroute(skb: Traveller): Step {
     const { routing } = this.#around;
-    const { packet, mark } = this.#skb;
+    const { packet, mark } = skb;
     const type = routing.tables.addressType(packet.src, null);
     const src = type === "LOCAL" || type === "UNICAST" ? packet.src : 0;
-    const path = routing.output({ src, dst: packet.dst, mark, oif: this.#arrival.boundIface }, true);
-    if (typeof path === "string") return { ...this.#dropped("OUTPUT", null), errno: path };
-    this.#take(path);
-    return null;
-  }
-
-  #take(path: Path): void {
-    if (path.group) throw this.#unsupported("broadcasts and multicasts of the host itself are not modelled");
-    this.#path = path;
-    this.#skb.routeMtu = path.mtu;
-  }
-
-  #postrouting(): End | null {
-    this.#skb.outIface = this.#path!.out.name;
-    this.#enter("POSTROUTING");
-    return this.#filter("mangle", "POSTROUTING") ?? this.#nat("POSTROUTING", "source");
-  }
-
-  #transmit(verdict: "forwarded" | "sent", { out, mtu }: Path): End {
-    const { packet } = this.#skb;
-    const fits = packet.length <= mtu;
-    if (!fits && packet.df) {
-      return { ...this.#dropped("transmit", this.#icmpError(3, 4)), errno: "EMSGSIZE" };
+    const path = routing.output({ src, dst: packet.dst, mark, oif: skb.boundIface }, true);
+    if (typeof path === "string") {
+      this.#drop(skb);
+      skb.log.errno = path;
+      return "ended";
     }
-    if (out.name === "lo") {
-      if (!fits) throw this.#unsupported("fragments over the loopback interface are not modelled");
-      return this.#receive(out);
+    skb.path = path;
+    return "on";
+  }
+
+  #postrouting(skb: Traveller): Step {
+    skb.outIface = skb.path!.out.name;
+    const ended =
+      this.#enter(skb, "POSTROUTING") === "ended" ||
+      this.#filter(skb, "mangle", "POSTROUTING") === "ended" ||
+      this.#nat(skb, "POSTROUTING", "source") === "ended" ||
+      this.#confirm(skb) === "ended";
+    if (ended) return "ended";
+    this.#leave(skb, "POSTROUTING");
+    return "on";
+  }
+
+  #transmit(skb: Traveller): void {
+    const { out, mtu } = skb.path!;
+    const { packet, whole } = skb;
+    if (packet.length <= mtu && whole === null) {
+      this.#departs(skb, out, null);
+      return;
     }
-    const left = { verdict, where: null, rule: this.#accepted, iface: out.name, reply: this.#redirect };
-    return fits ? left : { ...left, fragments: fragmentSizes(packet, mtu) };
+    if (packet.df && (whole === null || whole.longest > mtu)) {
+      this.#answerError(skb, { kind: "icmp", type: 3, code: 4, info: mtu });
+      this.#drop(skb);
+      if (skb.inIface === null) skb.log.errno = "EMSGSIZE";
+      return;
+    }
+    const sizes = whole === null ? fragmentSizes(packet, mtu) : fragmentedAgain(packet, whole, mtu);
+    this.#departs(skb, out, sizes);
+  }
+
+  #departs(skb: Traveller, out: Interface, sizes: readonly number[] | null): void {
+    if (out.name !== LOOPBACK_NAME) {
+      skb.log.leave({ iface: out.name, packet: skb.packet, fragments: sizes });
+      return;
+    }
+    const pieces = sizes === null ? [skb.packet] : fragmentsOf(skb.packet, sizes);
+    for (const packet of pieces) {
+      const back = skb.copy(packet);
+      back.frame = skb.path!.group && !skb.path!.broadcast ? "multicast" : "host";
+      this.#loop(back, out);
+    }
+  }
+
+  #loop(skb: Traveller, iface: Interface): void {
+    this.#backlog.push({ skb, iface });
+    this.#drain();
   }
 
   // A hook
 
-  #enter(hook: Hook): void {
-    const opens = hook === "PREROUTING" || hook === "OUTPUT";
-    if (opens && this.#around.tracking && isFragment(this.#skb.packet)) {
-      throw this.#unsupported(
-        "a fragment is held until its datagram is whole where connections are tracked: not modelled",
-      );
+  #enter(skb: Traveller, hook: Hook): Step {
+    const { log, mark, inIface } = skb;
+    log.see(hook, "start", skb.packet, mark, inIface);
+    if (hook !== "PREROUTING" && hook !== "OUTPUT") return "on";
+    const seenBefore = skb.attached !== null || skb.untracked;
+    if (this.#around.connections !== null && isFragment(skb.packet) && !seenBefore) {
+      if (!this.#gather(skb, hook === "OUTPUT" ? "outgoing" : "incoming")) return "ended";
     }
-    this.#hooks.push(hook);
+    log.see(hook, "behind defrag", skb.packet, mark, inIface);
+    return "on";
   }
 
-  /** PREROUTING or OUTPUT is over: what state the packet has is known from now on. */
-  #leave(): void {
-    if (this.#around.tracking) this.#ctState ??= this.#skb.ctState;
+  /** False: others are missing. */
+  #gather(skb: Traveller, gatherer: Gatherer): boolean {
+    const whole = this.#around.fragments.gather(gatherer, skb.packet, this.#arrival.time);
+    if (whole === null) return false;
+    skb.packet = whole.packet;
+    // what is delivered is not cut apart again
+    if (gatherer !== "delivery") skb.whole = whole;
+    skb.log.datagram ??= whole.packet;
+    return true;
   }
 
-  /** Any table but nat; null: the packet goes on. */
-  #filter(name: TableName, hook: Hook): End | null {
-    const end = this.#walk(name, hook);
-    if (end === null) return null;
-    const { target } = end;
+  #leave(skb: Traveller, hook: Hook): void {
+    const { log } = skb;
+    log.see(hook, "end", skb.packet, skb.mark, skb.inIface);
+    const opens = hook === "PREROUTING" || hook === "OUTPUT";
+    if (opens && this.#around.connections !== null) log.ctState ??= skb.ctState;
+  }
+
+  /** Any table but nat. */
+  #filter(skb: Traveller, name: TableName, hook: Hook): Step {
+    const end = this.#walk(skb, name, hook);
+    if (end === null) return "on";
+    const { target, ref } = end;
     switch (target.kind) {
       case "ACCEPT":
-        if (name === "filter") this.#accepted = end.ref;
-        return null;
+        if (name === "filter") skb.log.accepted = ref;
+        return "on";
       case "DROP":
-        return this.#refuse(hook, end.ref, null);
-      case "REJECT":
-        return this.#refuse(hook, end.ref, rejection(target.with, this.#refused(), this.#around.routing));
+        return this.#refuse(skb, ref);
+      case "REJECT": {
+        const answer = rejection(target.with, refusedOf(skb), this.#around.routing);
+        if (answer !== null) this.#answer(skb, answer, target.with === "tcp-reset");
+        return this.#refuse(skb, ref);
+      }
       default:
         throw new Error(`${name} ${hook}: ${target.kind} stands outside of nat`);
     }
   }
 
-  #walk(name: TableName, hook: Hook): ChainEnd | null {
-    const { ruleset, world } = this.#around;
+  #walk(skb: Traveller, name: TableName, hook: Hook): ChainEnd | null {
+    const { ruleset, world, counters } = this.#around;
     const table = ruleset.tables.find((one) => one.name === name);
     const chain = table?.chains.find((one) => one.name === hook);
-    return table === undefined || chain === undefined ? null : walk(table, chain, this.#skb, world, this.trace);
+    if (table === undefined || chain === undefined) return null;
+    return walk(table, chain, skb, world, (ref) => {
+      skb.log.trace.push(ref);
+      counters.count(ref, skb.packet.length);
+    });
   }
 
-  #track(incoming: boolean): null {
-    const { tracking, host } = this.#around;
+  #track(skb: Traveller, incoming: boolean): Step {
+    const { connections, host } = this.#around;
     // over lo it comes with the connection that OUTPUT gave it
-    if (!tracking || this.#isNew) return null;
-    const state = this.#arrival.ctState ?? firstState(this.#skb.packet, incoming, host);
-    if (state === "unknown") throw this.#unsupported("connections of its protocol are not modelled");
-    this.#isNew = state === "NEW";
-    this.#skb.ctState = state;
-    return null;
+    if (connections === null || skb.attached !== null || skb.untracked) return "on";
+    const zone = zoneOf(skb);
+    const attached = track(skb.packet, incoming, zone, { connections, host });
+    if (attached === "unknown") throw this.#unsupported("connections of its protocol are not modelled");
+    skb.attached = attached;
+    return "on";
   }
 
-  /** nat sees a new connection once for each side. */
-  #nat(hook: Hook, side: Side): End | null {
-    if (!this.#isNew || this.#setUp[side]) return null;
-    const end = this.#walk("nat", hook);
-    if (end === null) return null;
-    const { ref, rule, target } = end;
-    if (target.kind === "ACCEPT") {
-      this.#setUp[side] = true;
-      return null;
+  /** nf_conntrack_confirm(): the packet has come to the end of its way, and its connection is one from now on. */
+  #confirm(skb: Traveller): Step {
+    const { connections } = this.#around;
+    if (connections === null || skb.attached === null) return "on";
+    const { connection, direction } = skb.attached;
+    if (!connection.confirmed && direction === "original" && !connections.confirm(connection)) {
+      return this.#refuse(skb, null);
     }
-    if (target.kind === "DROP" || target.kind === "REJECT") return this.#refuse(hook, ref, null);
-    const range = this.#rangeOf(target, hook);
-    if (range === null) return this.#refuse(hook, ref, null);
-    this.#natRules[side] = ref;
-    this.#setUp[side] = true;
-    return this.#translate(side, range, rule!) ? null : this.#refuse(hook, ref, null);
+    connections.tell(connection);
+    return "on";
+  }
+
+  // NAT
+
+  /** The kernel knows of NAT once there is a nat table. */
+  #hasNat(): boolean {
+    return this.#around.ruleset.tables.some(({ name }) => name === "nat");
+  }
+
+  #nat(skb: Traveller, hook: Hook, side: Side): Step {
+    const { attached, packet } = skb;
+    if (attached === null || !this.#hasNat()) return "on";
+    if (attached.state === "RELATED" && packet.proto === PROTO_ICMP) {
+      return this.#becomes(skb, translateError(packet, side, attached));
+    }
+    const { connection } = attached;
+    const done = side === "source" ? connection.sourceDone : connection.destinationDone;
+    if (attached.state !== "ESTABLISHED" && !done) {
+      if (this.#setUp(skb, attached, hook, side) === "ended") return "ended";
+    } else if (this.#leavesElsewhere(skb, attached, hook)) {
+      this.#around.connections!.kill(connection);
+      return this.#refuse(skb, null);
+    }
+    return this.#becomes(skb, translate(packet, side, attached));
+  }
+
+  #becomes(skb: Traveller, packet: Packet | null): Step {
+    if (packet === null) return this.#refuse(skb, null);
+    skb.packet = packet;
+    return "on";
+  }
+
+  /** The interface that MASQUERADE was made for is not the one by which the packet leaves (nf_nat_oif_changed()). */
+  #leavesElsewhere(skb: Traveller, { connection, direction }: Attached, hook: Hook): boolean {
+    const { masqueradedOn } = connection;
+    if (hook !== "POSTROUTING" || direction !== "original" || masqueradedOn === null) return false;
+    return masqueradedOn !== skb.outIface;
+  }
+
+  #setUp(skb: Traveller, { connection }: Attached, hook: Hook, side: Side): Step {
+    const connections = this.#around.connections!;
+    const { memory } = this.#around.world;
+    const end = this.#walk(skb, "nat", hook);
+    const { log } = skb;
+    if (end !== null && end.target.kind !== "ACCEPT") {
+      const { ref, rule, target } = end;
+      if (target.kind === "DROP" || target.kind === "REJECT") return this.#refuse(skb, ref);
+      const range = this.#rangeOf(skb, target, hook);
+      if (range === null) return this.#refuse(skb, ref);
+      log.natRules[side] = ref;
+      if (target.kind === "MASQUERADE") connection.masqueradedOn = skb.outIface;
+      if (setUp(connection, side, range, connections, () => memory.draw(rule))) log.chosen = true;
+      return "on";
+    }
+    const range = nullRange(connection, side);
+    if (setUp(connection, side, range, connections, () => memory.draw(null))) log.chosen = true;
+    return "on";
   }
 
   /** null: there is no address to translate to, and the packet is dropped. */
-  #rangeOf(target: NatTarget, hook: Hook): NatRange | null {
+  #rangeOf(skb: Traveller, target: NatTarget, hook: Hook): NatRange | null {
     const { host, routing } = this.#around;
     switch (target.kind) {
       case "DNAT":
       case "SNAT":
         return target.range;
       case "REDIRECT": {
-        const iface = host.interfaces.find(({ name }) => name === this.#skb.inIface);
+        const iface = host.interfaces.find(({ name }) => name === skb.inIface);
         const address = hook === "OUTPUT" ? LOOPBACK : iface?.addresses[0]?.address;
         return address === undefined ? null : { ...target.range, addresses: { lo: address, hi: address } };
       }
+      case "NETMAP": {
+        const { address, mask } = target;
+        const host = hook === "PREROUTING" || hook === "OUTPUT" ? skb.packet.dst : skb.packet.src;
+        const mapped = ((host & ~mask) | address) >>> 0;
+        return {
+          addresses: { lo: mapped, hi: mapped },
+          ...{ ports: null, basePort: null, random: false, randomFully: false, persistent: false },
+        };
+      }
       case "MASQUERADE": {
-        const { out, via } = this.#path!;
-        const address = routing.selectAddress(out, via ?? this.#skb.packet.dst, "global");
+        const { out, via } = skb.path!;
+        const address = routing.selectAddress(out, via ?? skb.packet.dst, "global");
         return address === 0 ? null : { ...target.range, addresses: { lo: address, hi: address } };
       }
     }
   }
 
-  /** False if it cannot be done. */
-  #translate(side: Side, range: NatRange, rule: Rule): boolean {
-    const before = this.#skb.packet;
-    const { packet, chosen } = translate(before, side, range, () => this.#around.world.memory.draw(rule));
-    const changed = (["src", "dst", "sport", "dport", "icmpId"] as const).some((key) => packet[key] !== before[key]);
-    if (changed && !isWritable(packet, side)) return false;
-    this.#skb.packet = packet;
-    this.#chosen ||= chosen;
-    if (side === "source") this.#skb.sourceTranslated = changed;
-    else this.#skb.destinationTranslated = changed;
-    return true;
+  // Answers
+
+  #answerError(skb: Traveller, kind: AnswerKind): void {
+    const answer = icmpError(kind, refusedOf(skb), this.#around.routing);
+    if (answer !== null) this.#answer(skb, answer, false);
+  }
+
+  /** Sends a packet of the host, which belongs to the connection of what it answers. */
+  #answer(skb: Traveller, { packet, path }: Answer, resets: boolean): void {
+    const { connections, host } = this.#around;
+    const log = new Log(true, packet, 0, this.madeTrace);
+    const made = new Traveller(packet, 0, "host", null, log);
+    made.path = path;
+    if (!resets) made.socket = "kernel";
+    if (skb.attached !== null) {
+      made.attached = attachAnswer(skb.attached);
+      if (resets) closeTcp(skb.attached.connection, connections!, host.timeouts);
+    }
+    this.made.push(log);
+    this.#localOut(made);
   }
 
   // The end
 
-  #dropped(where: Outcome["where"], reply: string | null): End {
-    return { verdict: "dropped", where, rule: null, iface: null, reply };
+  #drop(skb: Traveller): false {
+    skb.log.last = { packet: skb.packet, mark: skb.mark };
+    return false;
   }
 
-  #refuse(hook: Hook, rule: RuleRef, answer: string | null): End {
-    // an earlier redirect counts as the answer
-    const reply = this.#redirect ?? answer;
-    const own = this.#arrival.inIface === null && this.#skb.inIface === null;
-    const end: End = { verdict: reply === null ? "dropped" : "rejected", where: hook, rule, iface: null, reply };
-    return own ? { ...end, errno: "EPERM" } : end;
-  }
-
-  #icmpError(type: number, code: number): string | null {
-    return icmpError(type, code, this.#refused(), this.#around.routing);
-  }
-
-  #refused(): Parameters<typeof icmpError>[2] {
-    const { frame, boundIface } = this.#arrival;
-    return { packet: this.#skb.packet, frame, path: this.#path, boundIface };
+  #refuse(skb: Traveller, rule: RuleRef | null): "ended" {
+    this.#drop(skb);
+    const { log } = skb;
+    log.refused = rule;
+    if (skb.inIface === null) log.errno = "EPERM";
+    return "ended";
   }
 
   #unsupported(reason: string): UnsupportedError {
@@ -411,21 +628,39 @@ export class Way {
   }
 }
 
+/** nf_ct_zone_tmpl() in include/net/netfilter/nf_conntrack_zones.h. */
+function zoneOf({ template, mark }: Traveller): Zone {
+  const zone = template?.zone ?? DEFAULT_ZONE;
+  return { id: zone.id === "mark" ? mark & 0xffff : zone.id, direction: zone.direction };
+}
+
+function refusedOf({ packet, frame, path, boundIface }: Traveller): Refused {
+  return { packet, frame, path, boundIface };
+}
+
 function isFragment(packet: Packet): boolean {
   return packet.moreFragments || packet.fragmentOffset > 0;
+}
+
+/** ip_exceeds_mtu() in net/ipv4/ip_forward.c. */
+function exceeds({ packet, whole }: Traveller, mtu: number): boolean {
+  if (packet.length <= mtu || !packet.df) return false;
+  return whole === null || whole.longest > mtu;
+}
+
+/** As it came, if that fits: ip_do_fragment() in net/ipv4/ip_output.c. */
+function fragmentedAgain(
+  packet: Packet,
+  { sizes, longest }: Pick<Whole, "sizes" | "longest">,
+  mtu: number,
+): readonly number[] {
+  const most = Math.min(mtu, longest);
+  const room = most - packet.headerLength;
+  const fits = sizes.every((size, index) => size <= room && (size % 8 === 0 || index + 1 === sizes.length));
+  return fits ? sizes : fragmentSizes(packet, most);
 }
 
 /** The kernel does not sum up again. */
 function withSource(packet: Packet, src: number): Packet {
   return { ...packet, src, badChecksum: packet.badChecksum || isSummedWithAddresses(packet) };
-}
-
-function finalOf({ packet, mark }: Skb, before: Packet): FinalPacket {
-  const { src, dst, sport, dport, icmpId, ttl, tos, tcpFlags } = packet;
-  const mss = mssOf(packet);
-  return {
-    ...{ src, dst, sport, dport, icmpId, ttl, tos, mark },
-    ...(tcpFlags === before.tcpFlags ? {} : { tcpFlags }),
-    ...(mss === null || mss === mssOf(before) ? {} : { mss }),
-  };
 }

@@ -17,27 +17,42 @@ export interface Question {
   readonly rules: string;
   readonly host: Json;
   readonly packets: readonly Json[];
+  /** Of kernel_oracle.py: `--stateless`, `--trace`, `--conntrack`, `--backend nft`. */
+  readonly args: readonly string[];
 }
 
 /** The reference's verdict lines; an UnsupportedError stands for a packet that it does not model. */
-export function askReference({ rules, host, packets }: Question): readonly (Verdict | UnsupportedError)[] {
+export function askReference({ rules, host, packets, args }: Question): readonly (Verdict | UnsupportedError)[] {
   const ruleset = parseRuleset(rules, { file: "rules.v4" });
   const model = parseHost(JSON.stringify(host), "host.json");
-  const reference = new Reference(ruleset, model, { stateless: true, limitErrors: true });
+  const reference = new Reference(ruleset, model, {
+    stateless: args.includes("--stateless"),
+    limitErrors: true,
+    backend: args.includes("nft") ? "nft" : "legacy",
+  });
   let time = 0;
   return packets.map((packet, index) => {
     const before = { packets: index, time };
     const arrival = parseArrival(JSON.stringify(packet), "packets.jsonl", index + 1, model, before);
     time = arrival.time;
-    return answer(reference, ruleset, arrival, index);
+    return answer(reference, ruleset, arrival, index, args);
   });
 }
 
-function answer(reference: Reference, ruleset: Ruleset, arrival: Arrival, index: number): Verdict | UnsupportedError {
+function answer(
+  reference: Reference,
+  ruleset: Ruleset,
+  arrival: Arrival,
+  index: number,
+  args: readonly string[],
+): Verdict | UnsupportedError {
   try {
-    const { outcome, trace, generatedTrace } = reference.run(arrival, index);
+    const { outcome, trace, generatedTrace, connections } = reference.run(arrival, index);
     return toAnswer(arrival, outcome, {
-      traces: { trace, generated: generatedTrace, printed: (ref) => printed(ruleset, ref) },
+      ...(args.includes("--trace")
+        ? { traces: { trace, generated: generatedTrace, printed: (ref: RuleRef) => printed(ruleset, ref) } }
+        : {}),
+      ...(args.includes("--conntrack") ? { connections } : {}),
     });
   } catch (error) {
     if (error instanceof UnsupportedError) return error;
@@ -53,9 +68,6 @@ export function printed(ruleset: Ruleset, { table, chain, number }: RuleRef): st
   return printRule("", found.rules[number - 1]!).replace(/^-A +/, "");
 }
 
-/** What neither knows of the other: further packets that the host made, and connection entries. */
-const LEFT_OUT = ["generated", "generated_trace", "conntrack"];
-
 /**
  * Null if both say the same, in the same order of keys. Ports that the kernel draws by lot (`chosen`) need not be the
  * same.
@@ -69,8 +81,12 @@ export function difference(kernel: Verdict, reference: Verdict | UnsupportedErro
 }
 
 function simplified(verdict: Verdict, chosen: boolean): Json {
-  const kept = Object.fromEntries(Object.entries(verdict).filter(([key]) => !LEFT_OUT.includes(key)));
+  const kept = { ...verdict } as Record<string, unknown>;
   delete kept["chosen"];
-  if (!chosen || kept["packet"] === undefined) return kept;
-  return { ...kept, packet: { ...(kept["packet"] as Json), sport: "any", dport: "any", icmp_id: "any" } };
+  if (!chosen) return kept;
+  const anyPort = (_: string, value: unknown): unknown =>
+    typeof value === "object" && value !== null && "proto" in value
+      ? { ...value, sport: "any", dport: "any", icmp_id: "any" }
+      : value;
+  return JSON.parse(JSON.stringify(kept, anyPort)) as Json;
 }

@@ -13,6 +13,7 @@ export interface KernelWorld {
   readonly rules: string;
   readonly host: Json;
   readonly packets: readonly Json[];
+  readonly args: readonly string[];
 }
 
 const IFACES = ["eth0", "eth1", "eth1.5", "docker0"] as const;
@@ -40,13 +41,15 @@ const BUILTIN = {
 } as const;
 type TableName = keyof typeof TABLES;
 
-export function drawKernelWorld(seed: number, packetCount: number): KernelWorld {
+export function drawKernelWorld(seed: number, packetCount: number, connections = false): KernelWorld {
   const draw = new Draw(seed);
   const host = drawHost(draw);
-  const rules = drawRules(draw, draw.chance(0.2));
-  const tracking = host["conntrack"] === true || /ctstate|--state|-j (DNAT|SNAT|MASQUERADE|REDIRECT)/.test(rules);
-  const packets = Array.from({ length: packetCount }, () => drawPacket(draw, host, tracking));
-  return { rules, host, packets };
+  const rules = drawRules(draw, draw.chance(0.2), connections);
+  const tracking =
+    host["conntrack"] === true ||
+    /conntrack|--state|connmark|-j (DNAT|SNAT|MASQUERADE|REDIRECT|NETMAP|CT|NOTRACK|CONNMARK)/.test(rules);
+  const packets = Array.from({ length: packetCount }, () => drawKernelPacket(draw, host, tracking));
+  return { rules, host, packets, args: ["--stateless", "--trace"] };
 }
 
 // Host
@@ -189,14 +192,16 @@ interface ChainKind {
   readonly below: readonly string[];
   /** Rules may count packets. */
   readonly memory: boolean;
+  /** Rules may ask of connections more than their state, and write there. */
+  readonly connections: boolean;
 }
 
-function drawRules(draw: Draw, memory: boolean): string {
+function drawRules(draw: Draw, memory: boolean, connections: boolean): string {
   const tables = (Object.keys(TABLES) as TableName[]).filter((name) => draw.chance(TABLES[name]));
-  return tables.map((name) => drawTable(draw, name, memory)).join("");
+  return tables.map((name) => drawTable(draw, name, memory, connections)).join("");
 }
 
-function drawTable(draw: Draw, table: TableName, memory: boolean): string {
+function drawTable(draw: Draw, table: TableName, memory: boolean, connections: boolean): string {
   const builtin: readonly string[] = BUILTIN[table];
   // in nat a chain serves either destinations or sources
   const sides =
@@ -215,7 +220,7 @@ function drawTable(draw: Draw, table: TableName, memory: boolean): string {
     const policy = table !== "nat" && draw.chance(table === "filter" ? 0.3 : 0.08) ? "DROP" : "ACCEPT";
     chains.push(`:${name} ${policy} [0:0]`);
     const below = users.filter((user) => user.hooks.includes(name)).map((user) => user.name);
-    rules.push(...drawChain(draw, name, { table, hooks: [name], builtin: true, below, memory }));
+    rules.push(...drawChain(draw, name, { table, hooks: [name], builtin: true, below, memory, connections }));
   }
   users.forEach(({ name, hooks }, index) => {
     chains.push(`:${name} - [0:0]`);
@@ -223,7 +228,7 @@ function drawTable(draw: Draw, table: TableName, memory: boolean): string {
       .slice(index + 1)
       .filter((user) => user.hooks === hooks)
       .map((user) => user.name);
-    rules.push(...drawChain(draw, name, { table, hooks, builtin: false, below, memory }));
+    rules.push(...drawChain(draw, name, { table, hooks, builtin: false, below, memory, connections }));
   });
   return `*${table}\n${[...chains, ...rules].join("\n")}\nCOMMIT\n`;
 }
@@ -328,7 +333,8 @@ function drawTransport(draw: Draw, proto: string): string[] {
 const STATES = ["NEW", "INVALID", "ESTABLISHED,RELATED", "NEW,INVALID", "UNTRACKED", "DNAT", "SNAT", "INVALID,DNAT"];
 const TYPES = ["LOCAL", "UNICAST", "BROADCAST", "MULTICAST", "LOCAL,BROADCAST", "UNREACHABLE", "BLACKHOLE"];
 
-function drawMatch(draw: Draw, { hooks }: ChainKind): string {
+function drawMatch(draw: Draw, { hooks, connections }: ChainKind): string {
+  if (connections && draw.chance(0.4)) return drawConnectionMatch(draw);
   const limits = [
     ...(hooks.every((hook) => ["PREROUTING", "INPUT", "FORWARD"].includes(hook)) ? [" --limit-iface-in"] : []),
     ...(hooks.every((hook) => ["FORWARD", "OUTPUT", "POSTROUTING"].includes(hook)) ? [" --limit-iface-out"] : []),
@@ -347,7 +353,45 @@ function drawMatch(draw: Draw, { hooks }: ChainKind): string {
   ])();
 }
 
-function drawTarget(draw: Draw, { table, hooks, builtin, below }: ChainKind, proto: string): string {
+function drawConnectionMatch(draw: Draw): string {
+  const address = (): string => draw.pick([...NEAR, ...OWN, "10.0.0.0/24", "8.8.8.8"]);
+  const side = (): string => draw.pick(["orig", "repl"]);
+  const word = draw.weighted<() => string>([
+    [2, () => `${not(draw)}--ct${side()}${draw.pick(["src", "dst"])} ${address()}`],
+    [2, () => `${not(draw)}--ct${side()}${draw.pick(["srcport", "dstport"])} ${drawRange(draw)}`],
+    [1, () => `${not(draw)}--ctproto ${draw.pick(["tcp", "udp", "1", "47"])}`],
+    [
+      2,
+      () => `${not(draw)}--ctstatus ${draw.pick(["NONE", "SEEN_REPLY", "ASSURED", "CONFIRMED", "EXPECTED,ASSURED"])}`,
+    ],
+    [1, () => `--ctdir ${draw.pick(["ORIGINAL", "REPLY"])}`],
+    [1, () => `${not(draw)}--ctexpire ${draw.pick(["0", "1:100", "200:5000", "100000:"])}`],
+  ]);
+  const state = draw.chance(0.3) ? `--ctstate ${draw.pick(STATES)} ` : "";
+  return draw.weighted<() => string>([
+    [5, () => `-m conntrack ${state}${word()}`],
+    [3, () => `-m connmark ${not(draw)}--mark ${draw.pick(MARKS)}${draw.chance(0.4) ? "/0xff" : ""}`],
+  ])();
+}
+
+function drawConnectionTarget(draw: Draw, { table }: ChainKind): string {
+  const mark = draw.pick(MARKS);
+  if (table === "raw") {
+    const zone = `${draw.pick(["--zone", "--zone-orig", "--zone-reply"])} ${draw.pick(["1", "2", "mark"])}`;
+    return draw.pick(["-j NOTRACK", `-j CT ${zone}`, "-j CT --notrack"]);
+  }
+  const connmark = [
+    `-j CONNMARK --set-xmark ${mark}/${draw.pick(["0xff", "0xffffffff"])}`,
+    `-j CONNMARK --save-mark${draw.chance(0.4) ? " --nfmask 0xff --ctmask 0xff00" : ""}`,
+    `-j CONNMARK --restore-mark${draw.chance(0.4) ? " --nfmask 0xff --ctmask 0xffff" : ""}`,
+  ];
+  if (table !== "nat") return draw.pick(connmark);
+  return draw.pick([...connmark, `-j NETMAP --to ${draw.pick(["10.0.0.0/24", "172.16.3.0/28", "192.0.2.77"])}`]);
+}
+
+function drawTarget(draw: Draw, kind: ChainKind, proto: string): string {
+  const { table, hooks, builtin, below } = kind;
+  if (kind.connections && draw.chance(table === "raw" ? 0.3 : 0.15)) return drawConnectionTarget(draw, kind);
   const calls: [number, () => string][] =
     below.length === 0
       ? []
@@ -374,11 +418,11 @@ function drawTarget(draw: Draw, { table, hooks, builtin, below }: ChainKind, pro
   }
   const kinds = ["", "icmp-net-unreachable", "icmp-host-prohibited", "icmp-admin-prohibited", "icmp-proto-unreachable"];
   const reset = proto === "tcp" && draw.chance(0.5);
-  const kind = reset ? "tcp-reset" : draw.pick(kinds);
+  const how = reset ? "tcp-reset" : draw.pick(kinds);
   return draw.weighted<() => string>([
     ...common,
     [table === "filter" ? 3 : 1, () => "-j DROP"],
-    [table === "filter" ? 5 : 0, () => `-j REJECT${kind === "" ? "" : ` --reject-with ${kind}`}`],
+    [table === "filter" ? 5 : 0, () => `-j REJECT${how === "" ? "" : ` --reject-with ${how}`}`],
   ])();
 }
 
@@ -447,7 +491,8 @@ const FLAGS = [
 ];
 const PROTOCOLS = [2, 4, 33, 47, 50, 89, 99, 132, 136, 0, 255];
 
-function drawPacket(draw: Draw, host: Json, tracking: boolean): Json {
+/** `whole`: none comes in fragments. */
+export function drawKernelPacket(draw: Draw, host: Json, whole: boolean): Json {
   const interfaces = host["interfaces"] as HostDraft["interfaces"];
   const names = interfaces.map(({ name }) => name);
   const local = draw.chance(0.3);
@@ -465,7 +510,7 @@ function drawPacket(draw: Draw, host: Json, tracking: boolean): Json {
     proto,
     ...drawHeader(draw, proto),
     ...drawOddities(draw, local, names),
-    ...(!tracking && draw.chance(0.08) ? { frag: drawFragment(draw) } : {}),
+    ...(!whole && draw.chance(0.08) ? { frag: drawFragment(draw) } : {}),
   };
   return { ...packet, ...drawFacts(draw, packet) };
 }
@@ -535,7 +580,7 @@ function drawOddities(draw: Draw, local: boolean, names: readonly string[]): Jso
   if (draw.chance(0.2)) odd["df"] = true;
   if (draw.chance(0.04)) odd["bad_checksum"] = true;
   if (!local && draw.chance(0.04))
-    odd["ip_options_hex"] = draw.pick(["01010101", "83070408080808", "940400000000", "0000", "07070800000000"]);
+    odd["ip_options_hex"] = draw.pick(["01010101", "83070408080808", "940400000000", "0000"]);
   if (!local && draw.chance(0.05)) {
     odd["dst_mac"] = draw.pick(["ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "02:aa:aa:aa:aa:aa"]);
   }

@@ -9,8 +9,6 @@ import type { Json, Verdict } from "./oracle.ts";
 export interface KernelCase extends Question {
   readonly name: string;
   readonly verdicts: readonly Verdict[];
-  /** Recorded with connections forgotten after every packet. */
-  readonly stateless: boolean;
 }
 
 /** Every case below the folder, by name. */
@@ -24,7 +22,12 @@ export function readKernelCases(folder: string): readonly KernelCase[] {
       host: JSON.parse(read("host.json")) as Json,
       packets: readLines(read("packets.jsonl")),
       verdicts: readLines(read("verdicts.jsonl")),
-      stateless: existsSync(join(folder, name, "args")) && read("args").includes("--stateless"),
+      // those that run_examples.py gives too
+      args: [
+        "--trace",
+        "--conntrack",
+        ...(existsSync(join(folder, name, "args")) ? read("args").trim().split(/\s+/) : []),
+      ],
     };
   });
 }
