@@ -15,7 +15,7 @@ import { isSummedWithAddresses } from "../packet/decode.ts";
 import { fragmentSizes, fragmentsOf } from "../packet/describe.ts";
 import type { AnswerKind } from "../packet/made.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
-import { PROTO_ICMP } from "../net/protocol.ts";
+import { PROTO_ICMP, PROTO_TCP } from "../net/protocol.ts";
 import type { Hook, NatRange, Ruleset, TableName } from "../rules/ruleset.ts";
 import { icmpError, rejection } from "./answer.ts";
 import type { Answer, Refused } from "./answer.ts";
@@ -26,7 +26,7 @@ import { DEFAULT_ZONE } from "./connection.ts";
 import { attachAnswer, track } from "./conntrack.ts";
 import type { Counters } from "./counters.ts";
 import { UnsupportedError } from "./error.ts";
-import type { Fragments, Gatherer, Whole } from "./fragments.ts";
+import type { Fragments, Gatherer } from "./fragments.ts";
 import { Log } from "./log.ts";
 import type { World } from "./match.ts";
 import { nullRange, setUp, translate, translateError } from "./nat.ts";
@@ -54,12 +54,19 @@ export interface Surroundings {
 
 const LOOPBACK = 0x7f000001;
 const LOOPBACK_NAME = "lo";
+const TCP_HEADER_BYTES = 20;
 const UNREACHABLE_CODES: Readonly<Record<NoRoute, number | null>> = {
   ENETUNREACH: 0,
   EHOSTUNREACH: 1,
   EACCES: 13,
   EINVAL: null,
 };
+
+/** How a packet came: the sizes of its fragments, as long as they are known, and the length of the longest. */
+interface Pieces {
+  readonly sizes: readonly number[] | null;
+  readonly longest: number;
+}
 
 /** The packet goes on, or its way has ended here. */
 type Step = "on" | "ended";
@@ -78,7 +85,7 @@ class Traveller implements Skb {
   forwards = false;
   frame: Refused["frame"];
   /** How it was put together from fragments; null: it was not. */
-  whole: Pick<Whole, "sizes" | "longest"> | null = null;
+  whole: Pieces | null = null;
   srcMac: number | null = null;
   socket: NonNullable<Skb["socket"]> | null = null;
   readonly boundIface: string | null;
@@ -205,7 +212,11 @@ export class Way {
 
   /** False: the way has ended. Forwarding begins here, since only here a redirect may be due. */
   #route(skb: Traveller, iface: Interface): boolean {
-    const { packet } = skb;
+    const { packet, whole } = skb;
+    // tcp_v4_early_demux() wants the header in one piece, and then the packet is no longer what it came as
+    if (whole?.sizes != null && packet.proto === PROTO_TCP && whole.sizes[0]! < TCP_HEADER_BYTES) {
+      skb.whole = { ...whole, sizes: null };
+    }
     const arriving = this.#around.routing.input(packet.src, packet.dst, skb.mark, iface);
     if (arriving.kind === "refused") return this.#drop(skb);
     if (packet.sourceRouted) {
@@ -419,8 +430,8 @@ export class Way {
     const { log, mark, inIface } = skb;
     log.see(hook, "start", skb.packet, mark, inIface);
     if (hook !== "PREROUTING" && hook !== "OUTPUT") return "on";
-    const seenBefore = skb.attached !== null || skb.untracked;
-    if (this.#around.connections !== null && isFragment(skb.packet) && !seenBefore) {
+    // ipv4_conntrack_defrag() in net/ipv4/netfilter/nf_defrag_ipv4.c
+    if (this.#around.connections !== null && isFragment(skb.packet) && !skb.untracked) {
       if (!this.#gather(skb, hook === "OUTPUT" ? "outgoing" : "incoming")) return "ended";
     }
     log.see(hook, "behind defrag", skb.packet, mark, inIface);
@@ -649,13 +660,10 @@ function exceeds({ packet, whole }: Traveller, mtu: number): boolean {
 }
 
 /** As it came, if that fits: ip_do_fragment() in net/ipv4/ip_output.c. */
-function fragmentedAgain(
-  packet: Packet,
-  { sizes, longest }: Pick<Whole, "sizes" | "longest">,
-  mtu: number,
-): readonly number[] {
+function fragmentedAgain(packet: Packet, { sizes, longest }: Pieces, mtu: number): readonly number[] {
   const most = Math.min(mtu, longest);
   const room = most - packet.headerLength;
+  if (sizes === null) return fragmentSizes(packet, most);
   const fits = sizes.every((size, index) => size <= room && (size % 8 === 0 || index + 1 === sizes.length));
   return fits ? sizes : fragmentSizes(packet, most);
 }

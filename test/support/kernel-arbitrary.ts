@@ -48,7 +48,11 @@ export function drawKernelWorld(seed: number, packetCount: number, connections =
   const tracking =
     host["conntrack"] === true ||
     /conntrack|--state|connmark|-j (DNAT|SNAT|MASQUERADE|REDIRECT|NETMAP|CT|NOTRACK|CONNMARK)/.test(rules);
-  const packets = Array.from({ length: packetCount }, () => drawKernelPacket(draw, host, tracking));
+  const packets: Json[] = [];
+  while (packets.length < packetCount) {
+    const packet = drawKernelPacket(draw, host, tracking);
+    packets.push(...(draw.chance(0.04) ? inFragments(draw, packet, packets.length) : [packet]));
+  }
   return { rules, host, packets, args: ["--stateless", "--trace"] };
 }
 
@@ -141,6 +145,7 @@ function drawRoute(draw: Draw, names: readonly string[], own: readonly string[])
     [5, () => [dst, dev, ...src, ...mtu]],
     [1, () => [dst, `via ${draw.pick([...FAR, ...NEAR])} ${dev} onlink`]],
     [2, () => [draw.pick(["unreachable", "prohibit", "blackhole", "throw"]), dst]],
+    [1, () => [draw.pick(["198.18.0.0/15", "1.2.3.4"]), "dev lo"]],
     [1, () => ["local", draw.pick(["198.18.0.0/15", "100.64.2.0/24", "1.2.3.4"]), draw.pick(["dev lo", dev])]],
   ])();
   return [...words, ...options].join(" ");
@@ -526,7 +531,7 @@ function drawAddresses(draw: Draw, own: readonly string[], local: boolean): Json
         [weights[4], ODD],
       ]),
     );
-  const dst = pick(local ? [5, 6, 5, 0, 2] : [6, 6, 6, 1, 1]);
+  const dst = pick(local ? [10, 12, 10, 2, 4] : [6, 6, 6, 1, 1]);
   if (local && draw.chance(0.5)) return { dst };
   return { src: pick(local ? [12, 1, 1, 0, 1] : [1, 9, 6, 0, 1]), dst };
 }
@@ -587,6 +592,20 @@ function drawOddities(draw: Draw, local: boolean, names: readonly string[]): Jso
   if (local && draw.chance(0.2)) odd["mark"] = Number(draw.pick(MARKS));
   if (local && draw.chance(0.05)) odd["oif"] = draw.pick(names);
   return odd;
+}
+
+/** The whole datagram, its fragments in any order; perhaps one is missing or comes twice. */
+export function inFragments(draw: Draw, packet: Json, number: number): readonly Json[] {
+  if (["hex", "len", "inner", "payload_hex"].some((key) => key in packet)) return [packet];
+  const whole = { ...packet, payload: "fragments of one datagram, all of them", ip_id: 40000 + number };
+  const cuts = draw.pick([[16], [8, 24], [16, 32]]);
+  const pieces = [0, ...cuts].map((offset, index) => {
+    const next = cuts[index];
+    return { ...whole, frag: { offset, ...(next === undefined ? {} : { length: next - offset }) } };
+  });
+  const sent = draw.chance(0.5) ? pieces : draw.shuffled(pieces);
+  if (draw.chance(0.1)) return sent.slice(1);
+  return draw.chance(0.1) ? [sent[0]!, ...sent] : sent;
 }
 
 function drawFragment(draw: Draw): Json {

@@ -13,7 +13,7 @@ import { UnsupportedError } from "../../src/reference/error.ts";
 import { Reference } from "../../src/reference/reference.ts";
 import { parseRuleset } from "../../src/rules/parse.ts";
 import { Draw } from "./draw.ts";
-import { drawKernelPacket, drawKernelWorld } from "./kernel-arbitrary.ts";
+import { drawKernelPacket, drawKernelWorld, inFragments } from "./kernel-arbitrary.ts";
 import type { KernelWorld } from "./kernel-arbitrary.ts";
 import type { Json } from "./oracle.ts";
 
@@ -37,8 +37,10 @@ export function drawKernelSequence(seed: number, packetCount: number): KernelWor
   const reference = new Reference(ruleset, model, { stateless: false, limitErrors: true });
   const packets: Json[] = [];
   const sent: Sent[] = [];
+  const waiting: Json[] = [];
   while (packets.length < packetCount) {
-    const line = nextPacket(draw, tracked, sent);
+    const line = waiting.shift() ?? nextPacket(draw, tracked, sent);
+    if (waiting.length === 0 && draw.chance(0.03)) waiting.push(...inFragments(draw, line, packets.length));
     const arrival = parseArrival(JSON.stringify(line), "packets.jsonl", packets.length + 1, model);
     try {
       const { outcome } = reference.run(arrival, packets.length);
