@@ -1,7 +1,10 @@
 // The ABI: functions over numbers. Addresses are bytes of the instance's memory; layouts are those of src/layout.ts.
 
+export { setAnswers } from "./answer";
 export { build, leafBoxCount, leafCount, nodeCount, treeBytes } from "./build";
 export { classify, classifyBlocks, decide } from "./classify";
+export { setEvents } from "./conntrack";
+export { setFlows } from "./flow";
 export { setGuards } from "./guard";
 export { beginPacket, run, setLookUp, setTrace, traceCount } from "./look-up";
 export { allocate, mark, release, setPageLimit } from "./memory";

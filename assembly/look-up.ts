@@ -31,6 +31,7 @@ import {
   ORIGIN_FLAGS_KNOWN,
   ORIGIN_TCP_FLAGS,
   PROGRAM_SUBS,
+  TRACE_LEVEL,
   TRANSPORT_OFFSET_1,
   TTL_INC,
   TTL_SET,
@@ -62,7 +63,15 @@ export function setTrace(at: usize, bytes: usize): void {
   tracing = at != 0;
 }
 
-/** Rule numbers written since setTrace. */
+/** What follows is of the packet itself (0), or of an answer. */
+export function markTrace(level: u32): void {
+  if (tracing && traceTop < traceEnd) {
+    store<u32>(traceTop, TRACE_LEVEL | level);
+    traceTop += 4;
+  }
+}
+
+/** Words written since setTrace. */
 export function traceCount(): u32 {
   return <u32>((traceTop - traceStart) >> 2);
 }

@@ -20,8 +20,9 @@ const BLANK = memory.data(ORIGIN_BYTES);
 
 let origins: usize = 0;
 let first: u32 = 0;
-/** The record of the packet that is on its way. */
+/** The record of the packet that is on its way, and that of the one that came. */
 export let origin: usize = BLANK;
+let own: usize = BLANK;
 /** Records of the packets that come next, from number `firstIndex` on; 0: there are none. */
 export function setOrigins(at: usize, firstIndex: u32): void {
   origins = at;
@@ -30,12 +31,12 @@ export function setOrigins(at: usize, firstIndex: u32): void {
 
 /** @param index as the packet is numbered in the run */
 export function startOrigin(index: u32): void {
-  origin = origins == 0 ? BLANK : origins + <usize>(index - first) * ORIGIN_BYTES;
+  origin = own = origins == 0 ? BLANK : origins + <usize>(index - first) * ORIGIN_BYTES;
 }
 
-/** What the host makes by itself has no frame and no options. */
-export function blankOrigin(): void {
-  origin = BLANK;
+/** What the host makes by itself has no frame and no options; `made` false: the packet that came is on its way again. */
+export function changeOrigin(made: bool): void {
+  origin = made ? BLANK : own;
 }
 
 /** IPv4 and TCP header without options. */
@@ -51,7 +52,7 @@ export function clampMss(packet: usize, mss: u32): bool {
   const option = load<u32>(origin, ORIGIN_OPTION);
   if (option == MSS_BROKEN || transport < 20) return false;
   if (mss == 0xffffffff) {
-    const mtu = min(wayMtu, mtuBack(load<u32>(packet, FIELD_SRC * 4)));
+    const mtu = min(wayMtu(), mtuBack(load<u32>(packet, FIELD_SRC * 4)));
     if (mtu <= HEADER_BYTES) return false;
     mss = (mtu - HEADER_BYTES) & 0xffff;
   }

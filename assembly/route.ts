@@ -66,6 +66,8 @@ export function isLoopback(address: u32): bool {
 }
 
 export const LIMITED_BROADCAST: u32 = 0xffffffff;
+/** The only group that is joined. */
+export const ALL_HOSTS: u32 = 0xe0000001;
 
 /** Interface record. */
 export function ifaceOf(firewall: usize, iface: u32): usize {
@@ -218,7 +220,7 @@ export function output(firewall: usize, src: u32, dst: u32, mark: u32, bound: u3
   if (!pathGroup) {
     pathVia = load<u32>(route, ROUTE_VIA);
     pathMtu = load<u32>(route, ROUTE_MTU);
-  } else {
+  } else if (type == ROUTE_BROADCAST) {
     pathLocal = true;
   }
   return 0;
@@ -233,7 +235,7 @@ function onLink(firewall: usize, iface: u32, src: u32, dst: u32): i32 {
   pathMtu = load<u32>(ifaceOf(firewall, iface), IFACE_MTU);
   pathSrc = src;
   pathGroup = dst == LIMITED_BROADCAST || isMulticast(dst);
-  pathLocal = iface == lo || pathGroup;
+  pathLocal = iface == lo || dst == LIMITED_BROADCAST || dst == ALL_HOSTS;
   return 0;
 }
 

@@ -1,4 +1,4 @@
-// The packet's way through the host, stateless: every packet is the first of its connection.
+// The packet's way through the host.
 //
 //   in --> raw PREROUTING, conntrack, mangle, nat --> route --+--> mangle INPUT, filter, security, nat INPUT --> delivered
 //                                                             +--> TTL, MTU --> mangle FORWARD, filter, security --+
@@ -8,8 +8,13 @@
 // What leaves by lo comes in by lo again, with its route and its connection. Each packet is copied, goes its whole way,
 // and leaves a decision record; so guards with memory see packets in order. A hook without a chain costs a load.
 //
+// What the host answers (a reset, an ICMP error) is a packet of its own. It goes its way through OUTPUT and POSTROUTING at
+// the moment when the kernel makes it, in the middle of the way of the packet that it answers: that one is put aside, and
+// goes on when the answer has ended. An answer may be answered too (a reset that OUTPUT rejects), but an ICMP error never
+// is, so three levels are enough. Where nobody asks what became of answers, they still move counters and guards.
+//
 // Follows ip_rcv_finish_core(), ip_forward(), ip_local_deliver(), ip_output(), __icmp_send() in net/ipv4, and
-// nf_reject_ipv4.c, nf_conntrack_proto_*.c, nf_nat_*.c under net/.
+// nf_reject_ipv4.c, nf_nat_core.c under net/.
 
 import {
   ACTION_ACCEPT,
@@ -21,68 +26,53 @@ import {
   CLAUSE_ARG,
   CLAUSE_ARG2,
   CLAUSE_RULE,
-  CT_DNAT_BIT,
+  CT_ESTABLISHED,
   CT_FIRST,
   CT_INVALID,
   CT_NEW,
-  CT_SNAT_BIT,
+  CT_RELATED,
+  CT_UNTRACKED,
+  DECISION_ANSWER_END,
   DECISION_BYTES,
-  DECISION_CHOSEN,
-  DECISION_CT_STATE,
   DECISION_DNAT_RULE,
-  DECISION_ERRNO,
-  DECISION_FLAGS,
-  DECISION_IFACE,
-  DECISION_MARK,
-  DECISION_MTU,
-  DECISION_PATH,
-  DECISION_REPLY,
-  DECISION_RULE,
+  DECISION_EVENT_END,
   DECISION_SNAT_RULE,
-  DECISION_SRC,
-  DECISION_TOS,
   DECISION_TRACE_END,
-  DECISION_TTL,
-  DECISION_VERDICT,
-  DECISION_WHERE,
+  DETAIL_BYTES,
   ERRNO_EIO,
   ERRNO_EMSGSIZE,
-  ERRNO_EPERM,
   FACT_BAD_CHECKSUM,
   FACT_BOUND,
   FACT_DF,
-  FACT_FIXED_DESTINATION,
-  FACT_FIXED_SOURCE,
   FACT_FRAME_SHIFT,
   FACT_LOCAL,
-  FACT_MALFORMED,
   FACT_MORE_FRAGMENTS,
   FACT_ODD,
   FACT_SOURCE_ROUTED,
   FACT_SUMMED,
   FIELD_CT_STATE,
-  FIELD_DPORT,
   FIELD_DST,
   FIELD_FACTS,
-  FIELD_ICMP,
   FIELD_IN_IFACE,
   FIELD_LENGTH,
   FIELD_MARK,
   FIELD_OUT_IFACE,
   FIELD_PROTO,
-  FIELD_SPORT,
   FIELD_SRC,
-  FIELD_TCP_FLAGS,
   FIELD_TOS,
   FIELD_TRANSPORT,
   FIELD_TTL,
-  FIREWALL_CHECKSUM,
+  FIREWALL_DRAWS,
   FIREWALL_FLAGS,
   FIREWALL_LO,
+  FIREWALL_NAT,
+  FIREWALL_NFT,
   FIREWALL_ODD,
-  FIREWALL_TCP_LOOSE,
   FIREWALL_TRACKING,
+  FLOW_MASQUERADE,
+  FRAME_BROADCAST,
   FRAME_HOST,
+  FRAME_MULTICAST,
   FRAME_OTHERHOST,
   HOOK_FORWARD,
   HOOK_INPUT,
@@ -98,8 +88,6 @@ import {
   IFACE_UP,
   NONE,
   PACKET_BYTES,
-  REJECT_TCP_RESET,
-  REPLY_RESET,
   ROUTE_BROADCAST,
   ROUTE_IFACE,
   ROUTE_LOCAL,
@@ -110,34 +98,87 @@ import {
   ROUTE_UNICAST,
   ROUTE_UNREACHABLE,
   ROUTE_VIA,
+  STATUS_DESTINATION_DONE,
+  STATUS_SOURCE_DONE,
   TABLE_FILTER,
   TABLE_MANGLE,
   TABLE_NAT,
   TABLE_RAW,
   TABLE_SECURITY,
   TRANSPORT_OFFSET_1,
-  UNMODELLED_FORWARD_LO,
   UNMODELLED_FRAGMENTS_LO,
   UNMODELLED_HELD,
-  UNMODELLED_OWN_GROUP,
   UNMODELLED_PROTOCOL,
   UNMODELLED_REASSEMBLY,
   UNMODELLED_SOURCE_ROUTE,
-  VERDICT_DELIVERED,
-  VERDICT_DROPPED,
   VERDICT_FORWARDED,
-  VERDICT_REJECTED,
   VERDICT_SENT,
-  VERDICT_UNMODELLED,
-  WHERE_BEFORE_NETFILTER,
   WHERE_ROUTING,
   WHERE_TRANSMIT,
 } from "../src/layout";
+import { answerCount, frame, icmpError, reject } from "./answer";
+import {
+  beginTold,
+  confirm,
+  ct,
+  ctReply,
+  endConnection,
+  eventCount,
+  kill,
+  startConnection,
+  track,
+  TRACK_DROPPED,
+  TRACK_UNKNOWN,
+} from "./conntrack";
+import { dstOf, srcOf, statusOf } from "./flow";
+import {
+  accept,
+  arriveAt,
+  beginLog,
+  depart,
+  drop,
+  endLog,
+  enter,
+  fail,
+  prepareLog,
+  refuse,
+  showLot,
+  showState,
+  unmodelled,
+} from "./log";
 import { beginPacket, dropper, run, traceCount } from "./look-up";
 import { copyRecord } from "./memory";
-import { chosen, startNat, translate } from "./nat";
+import { bind, bindNothing, chosen, setChosen, translate, translateError } from "./nat";
+import {
+  beginSkb,
+  clearBits,
+  CURRENT,
+  detail,
+  get,
+  is,
+  IS_BROADCAST,
+  IS_FORWARDED,
+  IS_LOCAL,
+  IS_MULTICAST,
+  IS_ROUTED,
+  IS_TRACKED,
+  isQueueEmpty,
+  out,
+  putAside,
+  queue,
+  set,
+  setBits,
+  SKB_BOUND,
+  SKB_IFACE,
+  SKB_MTU,
+  SKB_TOLD,
+  SKB_VIA,
+  takeBack,
+  unqueue,
+} from "./packet";
 import { dataOf } from "./program";
 import {
+  ALL_HOSTS,
   asSource,
   ifaceFlags,
   ifaceOf,
@@ -159,139 +200,91 @@ import {
 } from "./route";
 
 const ICMP: u32 = 1;
-const TCP: u32 = 6;
-const UDP: u32 = 17;
-const ICMPV6: u32 = 58;
-const SCTP: u32 = 132;
-const UDPLITE: u32 = 136;
-
-/** The packet on its way. */
-const CURRENT = memory.data(64, 16);
-/** A decision record that says nothing yet. */
-const BLANK = memory.data(64, 16);
 
 export let firewall: usize = 0;
-let out: usize = 0;
-let path: u32 = 0;
-let hooks: u32 = 0;
-/** The packet has a way; what follows says which. */
-let routed = false;
-let wayIface: u32 = 0;
-let wayVia: u32 = NONE;
-export let wayMtu: u32 = 0;
-let wayLocal = false;
-let wayGroup = false;
-/** nat has been asked for the destination, for the source: over lo it is not asked again. */
-let destinationDone = false;
-let sourceDone = false;
-/** Has a connection of its own, not yet known. */
-let fresh = false;
-/** Of the socket, or 0. */
-let boundIface: u32 = 0;
-/** The answer that a redirect made. */
-let redirect: u32 = NONE;
+/** What leaves by lo has to wait. */
+let busy = false;
+/** Details of packets that have none. */
+const NO_DETAIL = memory.data(128, 16);
 
-function get(field: i32): u32 {
-  return load<u32>(CURRENT + ((<usize>field) << 2));
-}
-
-function set(field: i32, value: u32): void {
-  store<u32>(CURRENT + ((<usize>field) << 2), value);
-}
-
-/** Sends `count` packet records their whole way; one decision record each. `times`: f64 seconds for each, 0: always 0. */
+/**
+ * Sends `count` packet records their whole way; one decision record each. `details`: a detail record for each, 0: there
+ * are none. `times`: f64 seconds for each, 0: always 0. `forgets`: each is the first of its flow.
+ */
 export function way(
   firewallAt: usize,
   packets: usize,
+  details: usize,
   count: u32,
   decisions: usize,
   firstIndex: u32,
   times: usize,
+  forgets: bool,
 ): void {
   firewall = firewallAt;
-  store<u32>(BLANK, NONE, DECISION_RULE);
-  store<u32>(BLANK, NONE, DECISION_CT_STATE);
-  store<u32>(BLANK, NONE, DECISION_REPLY);
-  store<u32>(BLANK, NONE, DECISION_DNAT_RULE);
-  store<u32>(BLANK, NONE, DECISION_SNAT_RULE);
+  prepareLog();
   for (let i: u32 = 0; i < count; i++) {
     copyRecord(CURRENT, packets + <usize>i * PACKET_BYTES);
-    out = decisions + <usize>i * DECISION_BYTES;
-    beginPacket(firstIndex + i, times == 0 ? 0 : load<f64>(times + ((<usize>i) << 3)));
-    startNat();
-    path = hooks = 0;
-    routed = wayLocal = wayGroup = destinationDone = sourceDone = fresh = false;
-    redirect = NONE;
-    boundIface = (get(FIELD_FACTS) & FACT_BOUND) != 0 ? get(FIELD_OUT_IFACE) : 0;
-    copyRecord(out, BLANK);
-    if ((get(FIELD_FACTS) & FACT_LOCAL) != 0) send();
-    else arrive();
-    // src, dst, sport and dport stand in both records in this order
-    v128.store(out, v128.load(CURRENT), DECISION_SRC);
-    store<u32>(out, get(FIELD_MARK), DECISION_MARK);
-    store<u8>(out, <u8>get(FIELD_TTL), DECISION_TTL);
-    store<u8>(out, <u8>get(FIELD_TOS), DECISION_TOS);
-    store<u32>(out, path, DECISION_PATH);
-    if (chosen) store<u8>(out, DECISION_CHOSEN, DECISION_FLAGS);
-    store<u32>(out, traceCount(), DECISION_TRACE_END);
+    const decision = decisions + <usize>i * DECISION_BYTES;
+    const time = times == 0 ? 0 : load<f64>(times + ((<usize>i) << 3));
+    beginPacket(firstIndex + i, time);
+    startConnection(firewall, time);
+    beginSkb(
+      decision,
+      details == 0 ? NO_DETAIL : details + <usize>i * DETAIL_BYTES,
+      get(FIELD_CT_STATE),
+      (get(FIELD_FACTS) & FACT_BOUND) != 0 ? get(FIELD_OUT_IFACE) : 0,
+      0,
+    );
+    beginLog();
+    if ((get(FIELD_FACTS) & FACT_LOCAL) != 0) {
+      set(FIELD_IN_IFACE, 0);
+      busy = false;
+      send();
+    } else {
+      arrive();
+    }
+    endLog();
+    endConnection(forgets);
+    store<u32>(decision, traceCount(), DECISION_TRACE_END);
+    store<u16>(decision, <u16>answerCount(), DECISION_ANSWER_END);
+    store<u32>(decision, eventCount(), DECISION_EVENT_END);
   }
-}
-
-// -- endings; each gives false: the packet does not go on
-
-function end(verdict: i32, where: i32): bool {
-  store<u8>(out, <u8>verdict, DECISION_VERDICT);
-  store<u8>(out, <u8>where, DECISION_WHERE);
-  return false;
-}
-
-function drop(where: i32): bool {
-  store<u32>(out, NONE, DECISION_RULE);
-  return end(VERDICT_DROPPED, where);
-}
-
-function fail(where: i32, errno: i32): bool {
-  store<u8>(out, <u8>errno, DECISION_ERRNO);
-  return drop(where);
-}
-
-/** A rule or policy says so; `answer` is what REJECT answers, or NONE. */
-function refuse(hook: i32, rule: u32, answer: u32): bool {
-  store<u32>(out, rule, DECISION_RULE);
-  // an earlier redirect counts as the answer
-  if (redirect != NONE) answer = redirect;
-  store<u32>(out, answer, DECISION_REPLY);
-  if ((get(FIELD_FACTS) & FACT_LOCAL) != 0 && get(FIELD_IN_IFACE) == 0) {
-    store<u8>(out, ERRNO_EPERM, DECISION_ERRNO);
-  }
-  return end(answer == NONE ? VERDICT_DROPPED : VERDICT_REJECTED, hook);
-}
-
-function unmodelled(reason: i32): bool {
-  return end(VERDICT_UNMODELLED, reason);
 }
 
 // -- chains
-
-/** Enters a hook; false: the packet waits there in a way that is not modelled. */
-function enter(hook: i32): bool {
-  path |= (<u32>hook + 1) << hooks;
-  hooks += 3;
-  return true;
-}
 
 function isFragment(): bool {
   return get(FIELD_TRANSPORT) >= <u32>TRANSPORT_OFFSET_1 || (get(FIELD_FACTS) & FACT_MORE_FRAGMENTS) != 0;
 }
 
-function tracking(): bool {
-  return (load<u32>(firewall, FIREWALL_FLAGS) & FIREWALL_TRACKING) != 0;
+function flag(bit: u32): bool {
+  return (load<u32>(firewall, FIREWALL_FLAGS) & bit) != 0;
+}
+
+function isLo(iface: u32): bool {
+  return iface == load<u32>(firewall, FIREWALL_LO);
+}
+
+function wayIface(): u32 {
+  return load<u32>(CURRENT, SKB_IFACE);
+}
+
+export function wayMtu(): u32 {
+  return load<u32>(CURRENT, SKB_MTU);
+}
+
+/** Where the link takes the packet: the gateway, or the destination itself. */
+function nextHop(): u32 {
+  const via = load<u32>(CURRENT, SKB_VIA);
+  return via == NONE ? get(FIELD_DST) : via;
 }
 
 /** Enters PREROUTING or OUTPUT, where fragments are put together if connections are tracked. */
 function open(hook: i32): bool {
-  if (tracking() && isFragment()) return unmodelled(UNMODELLED_HELD);
-  return enter(hook);
+  enter(hook);
+  if (flag(FIREWALL_TRACKING) && isFragment() && !is(IS_TRACKED)) return unmodelled(UNMODELLED_HELD);
+  return true;
 }
 
 function programOf(table: i32, hook: i32): usize {
@@ -304,135 +297,133 @@ function passes(table: i32, hook: i32): bool {
   const program = programOf(table, hook);
   if (program == 0) return true;
   const clause = run(program, CURRENT);
-  if (clause == 0) return refuse(hook, load<u32>(dropper, CLAUSE_RULE), NONE);
+  if (clause == 0) return refuse(hook, load<u32>(dropper, CLAUSE_RULE));
   const action = load<u32>(clause, CLAUSE_ACTION);
   const rule = load<u32>(clause, CLAUSE_RULE);
   if (action == ACTION_ACCEPT) {
-    if (table == TABLE_FILTER) store<u32>(out, rule, DECISION_RULE);
+    if (table == TABLE_FILTER) accept(rule);
     return true;
   }
-  return refuse(hook, rule, action == ACTION_REJECT ? rejection(load<u32>(clause, CLAUSE_ARG)) : NONE);
+  if (action == ACTION_REJECT) reject(firewall, load<u32>(clause, CLAUSE_ARG));
+  return refuse(hook, rule);
 }
 
-/** The connection's state, unless the record brings it; false: its protocol is tracked in a way that is not modelled. */
-function track(state: u32, incoming: bool): bool {
-  if (state == CT_FIRST) {
-    const first = firstState(incoming);
-    if (first == UNKNOWN) return unmodelled(UNMODELLED_PROTOCOL);
-    state = first << 2;
+/** Before conntrack there is no connection, and rules see INVALID; over lo the packet brings the one it has. */
+function hideState(): void {
+  if (!is(IS_TRACKED)) set(FIELD_CT_STATE, CT_INVALID << 2);
+}
+
+/** Conntrack sees the packet, unless it has one already; false: dropped, or not modelled. */
+function meetConntrack(hook: i32): bool {
+  if (is(IS_TRACKED) || !flag(FIREWALL_TRACKING)) return true;
+  const told = load<u32>(CURRENT, SKB_TOLD);
+  if (told != CT_FIRST) {
+    set(FIELD_CT_STATE, told);
+    if (told >> 2 == CT_NEW) beginTold(CURRENT);
+    setBits(IS_TRACKED);
+    return true;
   }
-  fresh = state >> 2 == CT_NEW;
-  set(FIELD_CT_STATE, state);
+  // a rule of raw may have said that it is not to be tracked
+  if (get(FIELD_CT_STATE) >> 2 == CT_UNTRACKED) {
+    setBits(IS_TRACKED);
+    return true;
+  }
+  const result = track(CURRENT, detail(), hook == HOOK_PREROUTING);
+  if (result == TRACK_UNKNOWN) return unmodelled(UNMODELLED_PROTOCOL);
+  if (result == TRACK_DROPPED) return refuse(hook, NONE);
+  if (ct != 0) setBits(IS_TRACKED);
   return true;
 }
 
-const UNKNOWN: u32 = 0xff;
-
-/** nf_conntrack_in() without any entry. */
-function firstState(incoming: bool): u32 {
-  const flags = load<u32>(firewall, FIREWALL_FLAGS);
-  const facts = get(FIELD_FACTS);
-  const proto = get(FIELD_PROTO);
-  const summed = proto == TCP || proto == UDP || proto == ICMP;
-  if (incoming && summed && (facts & FACT_BAD_CHECKSUM) != 0 && (flags & FIREWALL_CHECKSUM) != 0) return CT_INVALID;
-  if ((facts & FACT_MALFORMED) != 0) return CT_INVALID;
-  if (proto == ICMP) {
-    const type = get(FIELD_ICMP) >> 8;
-    return type == 8 || type == 13 || type == 15 || type == 17 ? CT_NEW : CT_INVALID;
+/** nf_nat_ipv4_fn(): rules for a first packet, and their result for all; false: dropped. */
+function nat(hook: i32, source: bool): bool {
+  if (ct == 0 || !flag(FIREWALL_NAT)) return true;
+  const state = get(FIELD_CT_STATE) >> 2;
+  if (state == CT_RELATED && get(FIELD_PROTO) == ICMP) {
+    return translateError(CURRENT, detail(), source) ? true : refuse(hook, NONE);
   }
-  if (proto == TCP) {
-    // URG, PSH, ECE and CWR say nothing
-    const bits = get(FIELD_TCP_FLAGS) & 0x17;
-    if (bits == 0x02) return CT_NEW;
-    return bits == 0x10 && (flags & FIREWALL_TCP_LOOSE) != 0 ? CT_NEW : CT_INVALID;
+  if (state != CT_ESTABLISHED && (statusOf(ct) & (source ? STATUS_SOURCE_DONE : STATUS_DESTINATION_DONE)) == 0) {
+    const program = programOf(TABLE_NAT, hook);
+    const clause: usize = program == 0 ? 0 : run(program, CURRENT);
+    if (program != 0 && clause == 0) return refuse(hook, load<u32>(dropper, CLAUSE_RULE));
+    const action = program == 0 ? ACTION_ACCEPT : load<u32>(clause, CLAUSE_ACTION);
+    setChosen(false);
+    if (action == ACTION_ACCEPT) {
+      bindNothing(source, load<u32>(firewall, FIREWALL_DRAWS));
+    } else {
+      const rule = load<u32>(clause, CLAUSE_RULE);
+      if (action == ACTION_DROP || action == ACTION_REJECT) return refuse(hook, rule);
+      if (!bindTo(program, clause, action, hook, source)) return refuse(hook, rule);
+      if (source) store<u32>(out(), rule, DECISION_SNAT_RULE);
+      else store<u32>(out(), rule, DECISION_DNAT_RULE);
+    }
+    if (chosen) showLot();
+  } else if (hook == HOOK_POSTROUTING && ctReply == 0) {
+    // what was hidden behind an address of another interface than it leaves by now: nf_nat_oif_changed()
+    const masquerade = load<u16>(ct, FLOW_MASQUERADE);
+    if (masquerade != 0 && masquerade != <u16>wayIface()) {
+      kill(ct);
+      return refuse(hook, NONE);
+    }
   }
-  if (proto == SCTP || proto == UDPLITE || proto == ICMPV6) return UNKNOWN;
-  return CT_NEW;
+  return translate(CURRENT, source) ? true : refuse(hook, NONE);
 }
 
-/** nat sees a new connection once for each side; false: dropped, since there is no address to translate to. */
-function nat(hook: i32, source: bool): bool {
-  if (!fresh || (source ? sourceDone : destinationDone)) return true;
-  const program = programOf(TABLE_NAT, hook);
-  if (program == 0) return true;
-  if (source) sourceDone = true;
-  else destinationDone = true;
-  const clause = run(program, CURRENT);
-  if (clause == 0) return refuse(hook, load<u32>(dropper, CLAUSE_RULE), NONE);
-  const action = load<u32>(clause, CLAUSE_ACTION);
-  if (action == ACTION_ACCEPT) return true;
-  const rule = load<u32>(clause, CLAUSE_RULE);
-  if (action == ACTION_DROP || action == ACTION_REJECT) return refuse(hook, rule, NONE);
+/** What a NAT target does; false: there is no address to translate to. */
+function bindTo(program: usize, clause: usize, action: u32, hook: i32, source: bool): bool {
   let address: u32 = 0;
   if (action == ACTION_REDIRECT) {
     address = hook == HOOK_OUTPUT ? 0x7f000001 : load<u32>(ifaceOf(firewall, get(FIELD_IN_IFACE)), IFACE_ADDRESS);
-    if (address == NONE) return refuse(hook, rule, NONE);
+    if (address == NONE) return false;
   } else if (action == ACTION_MASQUERADE) {
-    address = selectAddress(firewall, wayIface, wayVia == NONE ? get(FIELD_DST) : wayVia);
-    if (address == 0) return refuse(hook, rule, NONE);
+    address = selectAddress(firewall, wayIface(), nextHop());
+    if (address == 0) return false;
+    store<u16>(ct, <u16>wayIface(), FLOW_MASQUERADE);
   }
-  const src = get(FIELD_SRC);
-  const sport = get(FIELD_SPORT);
-  const dst = get(FIELD_DST);
-  const dport = get(FIELD_DPORT);
-  translate(
-    CURRENT,
-    dataOf(program) + load<u32>(clause, CLAUSE_ARG),
-    source,
-    address,
-    load<u32>(clause, CLAUSE_ARG2),
-    rule,
-  );
-  const changed =
-    src != get(FIELD_SRC) || sport != get(FIELD_SPORT) || dst != get(FIELD_DST) || dport != get(FIELD_DPORT);
-  if (source) store<u32>(out, rule, DECISION_SNAT_RULE);
-  else store<u32>(out, rule, DECISION_DNAT_RULE);
-  if (!changed) return true;
-  if ((get(FIELD_FACTS) & (source ? FACT_FIXED_SOURCE : FACT_FIXED_DESTINATION)) != 0) {
-    set(FIELD_SRC, src);
-    set(FIELD_DST, dst);
-    return refuse(hook, rule, NONE);
-  }
-  set(FIELD_CT_STATE, get(FIELD_CT_STATE) | (source ? CT_SNAT_BIT : CT_DNAT_BIT));
+  const record = dataOf(program) + load<u32>(clause, CLAUSE_ARG);
+  bind(record, source, address, load<u32>(clause, CLAUSE_ARG2), load<u32>(clause, CLAUSE_RULE));
   return true;
 }
 
-/** PREROUTING or OUTPUT is over: from now on it is known what state the packet has. */
+/** The end of INPUT and POSTROUTING; false: another connection has the same tuple. */
+function settle(hook: i32): bool {
+  return confirm() ? true : refuse(hook, NONE);
+}
+
+/** PREROUTING or OUTPUT is over. */
 function leave(): void {
-  if (tracking()) store<u32>(out, get(FIELD_CT_STATE) >> 2, DECISION_CT_STATE);
+  if (flag(FIREWALL_TRACKING)) showState();
 }
 
 // -- in
 
 function arrive(): void {
-  const iface = get(FIELD_IN_IFACE);
-  if ((ifaceFlags(firewall, iface) & IFACE_UP) == 0) {
+  if ((ifaceFlags(firewall, get(FIELD_IN_IFACE)) & IFACE_UP) == 0) {
     fail(WHERE_ROUTING, ERRNO_EIO);
-  } else if (frame() == FRAME_OTHERHOST) {
-    drop(WHERE_BEFORE_NETFILTER);
-  } else {
-    set(FIELD_OUT_IFACE, 0);
-    receive();
+    return;
   }
-}
-
-function frame(): u32 {
-  return (get(FIELD_FACTS) >> FACT_FRAME_SHIFT) & 3;
+  if (frame() == FRAME_OTHERHOST) return;
+  set(FIELD_OUT_IFACE, 0);
+  busy = true;
+  receive();
+  busy = false;
+  if (!isQueueEmpty()) drain();
 }
 
 function receive(): bool {
   if (!open(HOOK_PREROUTING)) return false;
-  const state = get(FIELD_CT_STATE);
-  // before conntrack there is no entry, and rules see INVALID; over lo the packet brings what OUTPUT gave it
-  if (!routed) set(FIELD_CT_STATE, CT_INVALID << 2);
+  hideState();
   if (!passes(TABLE_RAW, HOOK_PREROUTING)) return false;
-  if (tracking() && !fresh && !track(routed ? CT_FIRST : state, true)) return false;
+  if (!meetConntrack(HOOK_PREROUTING)) return false;
   if (!passes(TABLE_MANGLE, HOOK_PREROUTING)) return false;
+  const dst = get(FIELD_DST);
   if (!nat(HOOK_PREROUTING, false)) return false;
-  // what the host sent to itself keeps its route, and the state that OUTPUT told
-  if (routed) return deliver();
+  if (get(FIELD_DST) != dst) clearBits(IS_ROUTED);
   leave();
-  return routeInput();
+  // what the host has sent keeps its route
+  if (!is(IS_ROUTED)) return routeInput();
+  if (is(IS_FORWARDED)) return forward(false);
+  return is(IS_LOCAL) ? deliver() : drop(WHERE_ROUTING);
 }
 
 /** ip_route_input_rcu(), and ip_error() for what it refuses. */
@@ -444,7 +435,7 @@ function routeInput(): bool {
   const mark = get(FIELD_MARK);
   if (isMulticast(dst)) {
     // only the group of all hosts is joined; ip_mc_validate_source()
-    if (dst != 0xe0000001 || isMulticast(src) || src == LIMITED_BROADCAST) return drop(WHERE_ROUTING);
+    if (dst != ALL_HOSTS || isMulticast(src) || src == LIMITED_BROADCAST) return drop(WHERE_ROUTING);
     if (isLoopback(src) && (flags & IFACE_ROUTE_LOCALNET) == 0) return drop(WHERE_ROUTING);
     return toGroup(src, iface, mark);
   }
@@ -457,7 +448,7 @@ function routeInput(): bool {
   if (type == ROUTE_BROADCAST) return toGroup(src, iface, mark);
   if (type == ROUTE_LOCAL) {
     if (validSource(firewall, src, dst, iface, 0, mark) == SOURCE_REFUSED) return drop(WHERE_ROUTING);
-    return toHost(false);
+    return toHost(0);
   }
   const forwarding = (flags & IFACE_FORWARDING) != 0;
   if (type == ROUTE_UNICAST && forwarding) {
@@ -465,17 +456,17 @@ function routeInput(): bool {
     const source = validSource(firewall, src, dst, iface, outIface, mark);
     if (source == SOURCE_REFUSED) return drop(WHERE_ROUTING);
     if (!mayBeRouted(flags)) return false;
-    wayIface = outIface;
-    wayVia = load<u32>(route, ROUTE_VIA);
-    wayMtu = load<u32>(route, ROUTE_MTU);
-    wayLocal = outIface == load<u32>(firewall, FIREWALL_LO);
+    store<u32>(CURRENT, outIface, SKB_IFACE);
+    store<u32>(CURRENT, load<u32>(route, ROUTE_VIA), SKB_VIA);
+    store<u32>(CURRENT, load<u32>(route, ROUTE_MTU), SKB_MTU);
+    setBits(IS_ROUTED | IS_FORWARDED);
     return forward(outIface == iface && source == SOURCE_ON_LINK && (flags & IFACE_SEND_REDIRECTS) != 0);
   }
   if (!mayBeRouted(flags)) return false;
   if (forwarding) {
-    if (type == ROUTE_NONE) icmpError(3 << 8);
-    else if (type == ROUTE_UNREACHABLE) icmpError((3 << 8) | 1);
-    else if (type == ROUTE_PROHIBIT) icmpError((3 << 8) | 13);
+    if (type == ROUTE_NONE) icmpError(firewall, 3 << 8, 0);
+    else if (type == ROUTE_UNREACHABLE) icmpError(firewall, (3 << 8) | 1, 0);
+    else if (type == ROUTE_PROHIBIT) icmpError(firewall, (3 << 8) | 13, 0);
   }
   return drop(WHERE_ROUTING);
 }
@@ -490,16 +481,15 @@ function mayBeRouted(flags: u32): bool {
 
 function toGroup(src: u32, iface: u32, mark: u32): bool {
   if (src != 0 && validSource(firewall, src, 0, iface, 0, mark) == SOURCE_REFUSED) return drop(WHERE_ROUTING);
-  return toHost(true);
+  return toHost(isMulticast(get(FIELD_DST)) ? IS_MULTICAST : IS_BROADCAST);
 }
 
-function toHost(group: bool): bool {
+/** `group`: IS_ bit of the group that it was sent to, or 0. */
+function toHost(group: u32): bool {
   if (!mayBeRouted(ifaceFlags(firewall, get(FIELD_IN_IFACE)))) return false;
-  wayIface = load<u32>(firewall, FIREWALL_LO);
-  wayVia = NONE;
-  wayLocal = true;
-  wayGroup = group;
-  routed = true;
+  store<u32>(CURRENT, load<u32>(firewall, FIREWALL_LO), SKB_IFACE);
+  store<u32>(CURRENT, NONE, SKB_VIA);
+  setBits(IS_ROUTED | IS_LOCAL | group);
   return deliver();
 }
 
@@ -509,29 +499,31 @@ function deliver(): bool {
   set(FIELD_OUT_IFACE, 0);
   if (!passes(TABLE_MANGLE, HOOK_INPUT)) return false;
   if (!passes(TABLE_FILTER, HOOK_INPUT)) return false;
+  // iptables-nft has security behind nat
+  const natFirst = flag(FIREWALL_NFT);
+  if (natFirst && !nat(HOOK_INPUT, true)) return false;
   if (!passes(TABLE_SECURITY, HOOK_INPUT)) return false;
-  if (!nat(HOOK_INPUT, true)) return false;
-  store<u32>(out, get(FIELD_IN_IFACE), DECISION_IFACE);
-  return end(VERDICT_DELIVERED, 0);
+  if (!natFirst && !nat(HOOK_INPUT, true)) return false;
+  if (!settle(HOOK_INPUT)) return false;
+  arriveAt(get(FIELD_IN_IFACE));
+  return true;
 }
 
 /** ip_forward(); `redirects`: a neighbour sent what it could have sent directly. */
 function forward(redirects: bool): bool {
-  routed = true;
   if (frame() != FRAME_HOST) return drop(WHERE_ROUTING);
   const ttl = get(FIELD_TTL);
   if (ttl <= 1) {
-    icmpError(11 << 8);
+    icmpError(firewall, 11 << 8, 0);
     return drop(WHERE_ROUTING);
   }
-  if (get(FIELD_LENGTH) > wayMtu && (get(FIELD_FACTS) & FACT_DF) != 0) {
-    icmpError((3 << 8) | 4);
+  if (get(FIELD_LENGTH) > wayMtu() && (get(FIELD_FACTS) & FACT_DF) != 0) {
+    icmpError(firewall, (3 << 8) | 4, wayMtu());
     return drop(WHERE_ROUTING);
   }
-  if (wayLocal) return unmodelled(UNMODELLED_FORWARD_LO);
   set(FIELD_TTL, ttl - 1);
-  if (redirects && icmpError((5 << 8) | 1)) redirect = (5 << 8) | 1;
-  set(FIELD_OUT_IFACE, wayIface);
+  if (redirects) icmpError(firewall, (5 << 8) | 1, nextHop());
+  set(FIELD_OUT_IFACE, wayIface());
   enter(HOOK_FORWARD);
   if (!passes(TABLE_MANGLE, HOOK_FORWARD)) return false;
   if (!passes(TABLE_FILTER, HOOK_FORWARD)) return false;
@@ -543,8 +535,7 @@ function forward(redirects: bool): bool {
 
 /** raw_send_hdrinc(): a packet of the host is routed, without its source, before it meets any rule. */
 function send(): void {
-  const bound = boundIface;
-  const errno = output(firewall, 0, get(FIELD_DST), get(FIELD_MARK), bound, true);
+  const errno = output(firewall, 0, get(FIELD_DST), get(FIELD_MARK), load<u32>(CURRENT, SKB_BOUND), true);
   if (errno != 0) {
     fail(WHERE_ROUTING, errno);
     return;
@@ -558,90 +549,108 @@ function send(): void {
     // the kernel does not sum up again
     if ((get(FIELD_FACTS) & FACT_SUMMED) != 0) set(FIELD_FACTS, get(FIELD_FACTS) | FACT_BAD_CHECKSUM);
   }
-  if (!takePath()) return;
-  set(FIELD_OUT_IFACE, wayIface);
-  if (!open(HOOK_OUTPUT)) return;
-  const state = get(FIELD_CT_STATE);
-  set(FIELD_CT_STATE, CT_INVALID << 2);
-  if (!passes(TABLE_RAW, HOOK_OUTPUT)) return;
-  if (tracking() && !track(state, false)) return;
+  takePath();
+  leaveHost();
+}
+
+/** From OUTPUT on. */
+export function leaveHost(): bool {
+  set(FIELD_OUT_IFACE, wayIface());
+  if (!open(HOOK_OUTPUT)) return false;
+  hideState();
+  if (!passes(TABLE_RAW, HOOK_OUTPUT)) return false;
+  if (!meetConntrack(HOOK_OUTPUT)) return false;
   const mark = get(FIELD_MARK);
   const tos = get(FIELD_TOS);
-  if (!passes(TABLE_MANGLE, HOOK_OUTPUT)) return;
-  if ((get(FIELD_MARK) != mark || get(FIELD_TOS) != tos) && !reroute(bound)) return;
-  const dst = get(FIELD_DST);
-  if (!nat(HOOK_OUTPUT, false)) return;
-  if (get(FIELD_DST) != dst && !reroute(bound)) return;
-  if (!passes(TABLE_FILTER, HOOK_OUTPUT)) return;
-  if (!passes(TABLE_SECURITY, HOOK_OUTPUT)) return;
+  if (!passes(TABLE_MANGLE, HOOK_OUTPUT)) return false;
+  if ((get(FIELD_MARK) != mark || get(FIELD_TOS) != tos) && !reroute()) return false;
+  if (!nat(HOOK_OUTPUT, false)) return false;
+  if (isRedirected() && !reroute()) return false;
+  if (!passes(TABLE_FILTER, HOOK_OUTPUT)) return false;
+  if (!passes(TABLE_SECURITY, HOOK_OUTPUT)) return false;
   leave();
-  if (postroute()) transmit(VERDICT_SENT);
+  if (is(IS_LOCAL) && is(IS_BROADCAST | IS_MULTICAST) && !isLo(wayIface())) copyBack();
+  return postroute() && transmit(VERDICT_SENT);
+}
+
+/** ip_mc_output(): of what is sent to a group of which the host is, a copy comes in again. */
+function copyBack(): void {
+  putAside();
+  const multicast = is(IS_MULTICAST);
+  if (postroute()) loop(wayIface(), multicast ? FRAME_MULTICAST : FRAME_BROADCAST);
+  takeBack();
+}
+
+/** Its connection leads elsewhere than the packet was routed: nf_nat_ipv4_local_fn(). */
+function isRedirected(): bool {
+  return ct != 0 && flag(FIREWALL_NAT) && dstOf(ct, ctReply) != srcOf(ct, ctReply ^ 1);
 }
 
 /** Makes what `output` found the packet's way. */
-function takePath(): bool {
-  if (pathGroup) return unmodelled(UNMODELLED_OWN_GROUP);
-  wayIface = pathIface;
-  wayVia = pathVia;
-  wayMtu = pathMtu;
-  wayLocal = pathLocal;
-  routed = true;
-  return true;
+export function takePath(): void {
+  store<u32>(CURRENT, pathIface, SKB_IFACE);
+  store<u32>(CURRENT, pathVia, SKB_VIA);
+  store<u32>(CURRENT, pathMtu, SKB_MTU);
+  clearBits(IS_LOCAL | IS_BROADCAST | IS_MULTICAST);
+  let bits = IS_ROUTED;
+  if (pathLocal) bits |= IS_LOCAL;
+  if (pathGroup) bits |= isMulticast(get(FIELD_DST)) ? IS_MULTICAST : IS_BROADCAST;
+  setBits(bits);
 }
 
 /** ip_route_me_harder(). The rest of OUTPUT goes on seeing the old interface. */
-function reroute(bound: u32): bool {
-  const errno = output(firewall, asSource(firewall, get(FIELD_SRC)), get(FIELD_DST), get(FIELD_MARK), bound, true);
-  return errno == 0 ? takePath() : fail(HOOK_OUTPUT, errno);
-}
-
-function postroute(): bool {
-  set(FIELD_OUT_IFACE, wayIface);
-  enter(HOOK_POSTROUTING);
-  return passes(TABLE_MANGLE, HOOK_POSTROUTING) && nat(HOOK_POSTROUTING, true);
-}
-
-function transmit(verdict: i32): bool {
-  const long = get(FIELD_LENGTH) > wayMtu;
-  if (long && (get(FIELD_FACTS) & FACT_DF) != 0) {
-    icmpError((3 << 8) | 4);
-    return fail(WHERE_TRANSMIT, ERRNO_EMSGSIZE);
+function reroute(): bool {
+  const src = asSource(firewall, get(FIELD_SRC));
+  const errno = output(firewall, src, get(FIELD_DST), get(FIELD_MARK), load<u32>(CURRENT, SKB_BOUND), true);
+  if (errno != 0) {
+    refuse(HOOK_OUTPUT, NONE);
+    return fail(HOOK_OUTPUT, errno);
   }
-  if (wayIface == load<u32>(firewall, FIREWALL_LO)) {
-    if (long) return unmodelled(UNMODELLED_FRAGMENTS_LO);
-    set(FIELD_IN_IFACE, wayIface);
-    set(FIELD_OUT_IFACE, 0);
-    return receive();
-  }
-  store<u32>(out, wayIface, DECISION_IFACE);
-  store<u32>(out, redirect, DECISION_REPLY);
-  if (long) store<u16>(out, <u16>wayMtu, DECISION_MTU);
-  return end(verdict, 0);
-}
-
-// -- answers: whether the host makes one
-
-/** __icmp_send(): records the answer `type << 8 | code` if one is made. */
-function icmpError(reply: u32): bool {
-  if (frame() != FRAME_HOST || wayGroup) return false;
-  const transport = get(FIELD_TRANSPORT);
-  if (transport >= <u32>TRANSPORT_OFFSET_1) return false;
-  if (get(FIELD_PROTO) == ICMP) {
-    // only to what is surely no error itself
-    const type = get(FIELD_ICMP) >> 8;
-    if (transport == 0 || !(type == 0 || type == 8 || (type >= 13 && type <= 18))) return false;
-  }
-  if (output(firewall, wayLocal ? get(FIELD_DST) : 0, get(FIELD_SRC), 0, 0, false) != 0) return false;
-  store<u32>(out, reply, DECISION_REPLY);
+  takePath();
   return true;
 }
 
-/** reject_tg(): nf_send_unreach() and nf_send_reset(); NONE: nothing is answered. */
-function rejection(kind: u32): u32 {
-  const facts = get(FIELD_FACTS);
-  if (get(FIELD_TRANSPORT) >= <u32>TRANSPORT_OFFSET_1 || (facts & FACT_BAD_CHECKSUM) != 0) return NONE;
-  if (kind != REJECT_TCP_RESET) return icmpError((3 << 8) | kind) ? (3 << 8) | kind : NONE;
-  if (get(FIELD_PROTO) != TCP || get(FIELD_TRANSPORT) < 20 || (get(FIELD_TCP_FLAGS) & 4) != 0 || wayGroup) return NONE;
-  const errno = output(firewall, asSource(firewall, get(FIELD_DST)), get(FIELD_SRC), 0, boundIface, true);
-  return errno == 0 ? REPLY_RESET : NONE;
+function postroute(): bool {
+  set(FIELD_OUT_IFACE, wayIface());
+  enter(HOOK_POSTROUTING);
+  return passes(TABLE_MANGLE, HOOK_POSTROUTING) && nat(HOOK_POSTROUTING, true) && settle(HOOK_POSTROUTING);
+}
+
+function transmit(verdict: i32): bool {
+  const mtu = wayMtu();
+  const long = get(FIELD_LENGTH) > mtu;
+  if (long && (get(FIELD_FACTS) & FACT_DF) != 0) {
+    icmpError(firewall, (3 << 8) | 4, mtu);
+    return get(FIELD_IN_IFACE) == 0 ? fail(WHERE_TRANSMIT, ERRNO_EMSGSIZE) : drop(WHERE_TRANSMIT);
+  }
+  if (isLo(wayIface())) {
+    if (long) return unmodelled(UNMODELLED_FRAGMENTS_LO);
+    loop(wayIface(), is(IS_MULTICAST) ? FRAME_MULTICAST : FRAME_HOST);
+    return true;
+  }
+  depart(verdict, wayIface(), long ? mtu : 0);
+  return true;
+}
+
+// -- lo
+
+/** The packet comes in again, by this interface: now, or behind what is being received. */
+function loop(iface: u32, group: u32): void {
+  set(FIELD_IN_IFACE, iface);
+  set(FIELD_OUT_IFACE, 0);
+  set(FIELD_FACTS, (get(FIELD_FACTS) & ~(3 << FACT_FRAME_SHIFT)) | (group << FACT_FRAME_SHIFT));
+  queue();
+  if (busy) return;
+  putAside();
+  drain();
+  takeBack();
+}
+
+/** Receives all that waits. */
+function drain(): void {
+  while (unqueue()) {
+    busy = true;
+    receive();
+    busy = false;
+  }
 }

@@ -14,21 +14,34 @@ import type { Program } from "./compile/program.ts";
 import { Batch } from "./engine/batch.ts";
 import { HOOKS, loadChains, loadHost } from "./engine/host.ts";
 import type { LoadedChain } from "./engine/host.ts";
+import { writeDetails } from "./engine/details.ts";
+import { readEvents } from "./engine/events.ts";
+import { quotedOf, readGenerated } from "./engine/generated.ts";
 import { EngineError, Instance } from "./engine/instance.ts";
 import { changedBy, writeOrigin } from "./engine/origins.ts";
 import { isOdd, PLACES, readArrival, readOutcome, unmodelled, VERDICTS, writeArrival } from "./engine/records.ts";
 import type { Host } from "./host/host.ts";
 import {
+  ANSWER_BYTES,
+  DECISION_ANSWER_END,
   DECISION_BYTES,
+  DECISION_EVENT_END,
   DECISION_TRACE_END,
+  DETAIL_BYTES,
+  DETAIL_COUNT,
+  DETAIL_QUOTED,
+  DETAIL_QUOTED_SRC,
+  EVENT_BYTES,
   FIELD_COUNT,
   ORIGIN_BYTES,
   PACKET_BYTES,
+  QUOTED_NONE,
   TALLY_BYTES,
   TALLY_NAT,
   TALLY_NAT_BYTES,
   TALLY_NAT_ENTRIES,
   TALLY_NAT_OTHERS,
+  TRACE_LEVEL,
   TRAFFIC_KIND,
   TRAFFIC_SEED,
   VERDICT_UNMODELLED,
@@ -46,6 +59,12 @@ export interface FirewallOptions {
   readonly seed?: number;
   /** Count every rule, and be able to trace; otherwise rules without effect on the answer are dropped. true. */
   readonly counting?: boolean;
+  /** Connections are forgotten after every packet: each is the first of its own. false. */
+  readonly stateless?: boolean;
+  /** Which iptables has loaded the rules: it orders tables. "legacy". */
+  readonly backend?: "legacy" | "nft";
+  /** Connections that there may be; more are dropped. 262,144. */
+  readonly flows?: number;
 }
 
 export interface Answer {
@@ -55,7 +74,7 @@ export interface Answer {
   /** The rules and policies that packets met which the host made. */
   readonly generatedTrace: Trace;
   /** What became of connections meanwhile. */
-  readonly connections?: readonly ConnectionEvent[];
+  readonly connections: readonly ConnectionEvent[];
 }
 
 /** Throws a RuleError for what cannot be compiled, an EngineError where memory does not suffice. */
@@ -109,6 +128,13 @@ export interface Tally {
 
 /** Packets in one call of the engine. */
 const BATCH = 1024;
+/** Answers that the host makes to a packet, at the most: a redirect, a refusal, and what is answered to that. */
+const ANSWERS = 4;
+/** Changes of connections by one packet, at the most, beside those that time out. */
+const EVENTS = 4;
+const NO_WORDS = new Uint32Array(0);
+/** Connections that the kernel keeps unless it is told otherwise (nf_conntrack_max of a machine with 4 GiB and more). */
+const FLOWS = 262_144;
 /** Packets between two steps of a stream. */
 const STEP = 1 << 17;
 /** Rule numbers of one batch's traces. */
@@ -135,6 +161,11 @@ export class Firewall {
   readonly #times: number;
   /** Origin records; 0: no rule asks for them. */
   #origins = 0;
+  readonly #stateless: boolean;
+  readonly #details: number;
+  readonly #answers: number;
+  readonly #flows: number;
+  #events = 0;
   #trace = 0;
   #traceWords = 0;
   #traffic = 0;
@@ -146,6 +177,7 @@ export class Firewall {
     refuseUnmodelled(ruleset, "engine");
     this.ruleset = ruleset;
     this.host = host;
+    this.#stateless = options.stateless ?? false;
     this.rules = new RuleTable(ruleset);
     this.interfaces = new InterfaceTable(host.interfaces.map((iface) => iface.name));
     this.tracking = host.conntrack || needsTracking(ruleset);
@@ -160,13 +192,18 @@ export class Firewall {
     };
     const instance = this.#instance;
     this.#counters = instance.allocateZeroed(this.rules.count * COUNTER_BYTES);
-    const states = instance.allocateZeroed(memory.count * STATE_BYTES);
+    const states = instance.allocateZeroed((memory.count + 1) * STATE_BYTES);
     // one frame of the return stack for each chain: they do not call each other in circles
     const chainCount = ruleset.tables.reduce((sum, table) => sum + table.chains.length, 0);
     const stack = instance.allocate((chainCount + 1) * 8);
     instance.exports.setLookUp(this.#counters, stack);
     instance.exports.setGuards(states, options.seed ?? 1);
-    this.#firewall = loadHost(instance, host, this.interfaces, this.tracking);
+    this.#firewall = loadHost(instance, host, this.interfaces, {
+      tracking: this.tracking,
+      nat: ruleset.tables.some(({ name }) => name === "nat"),
+      draws: memory.count,
+      nft: options.backend === "nft",
+    });
     this.#chains = loadChains(instance, this.#firewall, ruleset, this.#context);
     this.treeBytes = this.#chains.reduce((sum, chain) => sum + chain.treeBytes, 0);
     this.clauseCount = this.#chains.reduce((sum, { program }) => sum + clausesOf(program), 0);
@@ -174,6 +211,12 @@ export class Firewall {
     this.#decisions = instance.allocate(BATCH * DECISION_BYTES);
     this.#times = instance.allocate(BATCH * 8);
     if (needsOrigins(ruleset)) this.#origins = instance.allocate(BATCH * ORIGIN_BYTES);
+    this.#details = instance.allocate(BATCH * DETAIL_BYTES);
+    this.#answers = instance.allocate(BATCH * ANSWERS * ANSWER_BYTES);
+    this.#flows = this.tracking ? (options.flows ?? FLOWS) : 0;
+    if (this.#flows > 0 && instance.exports.setFlows(this.#flows) === 0) {
+      throw new EngineError(`the engine's memory (4 GiB) does not hold the table of ${this.#flows} connections`);
+    }
   }
 
   /** What a run needs beside packets: trees, programs, counters, buffers. */
@@ -181,7 +224,7 @@ export class Firewall {
     return this.#instance.memoryBytes;
   }
 
-  /** Each arrival its whole way, in order, each the first of its connection. */
+  /** Each arrival its whole way, in order. */
   run(arrivals: readonly Arrival[], options: RunOptions = {}): Answer[] {
     const answers: Answer[] = [];
     this.#nextIndex = options.first ?? this.#nextIndex;
@@ -233,6 +276,7 @@ export class Firewall {
     const { exports } = instance;
     exports.setTrace(0, 0);
     exports.setOrigins(0, 0);
+    exports.setEvents(0, 0);
     for (let first = 0; first < options.packets;) {
       const end = Math.min(options.packets, first + STEP);
       const start = first;
@@ -244,7 +288,10 @@ export class Firewall {
         const began = performance.now();
         exports.generate(this.#traffic, this.#packets, count, first);
         const made = performance.now();
-        exports.way(this.#firewall, this.#packets, count, this.#decisions, this.#nextIndex, 0);
+        // answers are asked for only to be compared
+        if (every === 0) exports.setAnswers(0, 0);
+        else exports.setAnswers(this.#answers, BATCH * ANSWERS * ANSWER_BYTES);
+        exports.way(this.#firewall, this.#packets, 0, count, this.#decisions, this.#nextIndex, 0, 1);
         exports.tally(this.#tally, this.#decisions, count);
         wayMs += performance.now() - made;
         generateMs += made - began;
@@ -312,11 +359,27 @@ export class Firewall {
     const words = this.#instance.words(this.#packets + i * PACKET_BYTES, FIELD_COUNT);
     const arrival = readArrival(words, id, this.interfaces);
     const at = this.#decisions + i * DECISION_BYTES;
-    return { arrival, outcome: readOutcome(this.#instance.view(), at, arrival.packet, this) };
+    const view = this.#instance.view();
+    const answered = i === 0 ? 0 : view.getUint16(at - DECISION_BYTES + DECISION_ANSWER_END, true);
+    const count = view.getUint16(at + DECISION_ANSWER_END, true) - answered;
+    const answersAt = this.#answers + answered * ANSWER_BYTES;
+    const generated = readGenerated(view, answersAt, answered, count, arrival.packet, this);
+    return { arrival, outcome: readOutcome(view, at, arrival.packet, this, generated) };
   }
 
   #origin(i: number): Uint32Array {
     return this.#instance.words(this.#origins + i * ORIGIN_BYTES, ORIGIN_BYTES / 4);
+  }
+
+  #traces(words: Uint32Array): Pick<Answer, "trace" | "generatedTrace"> {
+    const trace: RuleRef[] = [];
+    const generatedTrace: RuleRef[] = [];
+    let refs = trace;
+    for (const word of words) {
+      if (word >= TRACE_LEVEL) refs = word === TRACE_LEVEL ? trace : generatedTrace;
+      else refs.push(this.rules.refOf(word));
+    }
+    return { trace, generatedTrace };
   }
 
   #batch(arrivals: readonly Arrival[], trace: boolean, answers: Answer[]): void {
@@ -329,27 +392,55 @@ export class Firewall {
     arrivals.forEach((arrival, i) => {
       writeArrival(instance.words(this.#packets + i * PACKET_BYTES, FIELD_COUNT), arrival, this.interfaces);
       if (this.#origins !== 0) writeOrigin(this.#origin(i), arrival);
+      writeDetails(instance.words(this.#details + i * DETAIL_BYTES, DETAIL_COUNT), arrival.packet);
       times[i] = arrival.time;
     });
     instance.exports.setOrigins(this.#origins, this.#nextIndex);
     instance.exports.setTrace(trace ? this.#trace : 0, trace ? this.#traceWords * 4 : 0);
-    instance.exports.way(this.#firewall, this.#packets, arrivals.length, this.#decisions, this.#nextIndex, this.#times);
+    instance.exports.setAnswers(this.#answers, BATCH * ANSWERS * ANSWER_BYTES);
+    // all connections may end at once
+    const eventBytes = (this.#flows + BATCH * EVENTS) * EVENT_BYTES;
+    if (this.#events === 0) this.#events = instance.allocate(eventBytes);
+    instance.exports.setEvents(this.#events, eventBytes);
+    instance.exports.way(
+      this.#firewall,
+      this.#packets,
+      this.#details,
+      arrivals.length,
+      this.#decisions,
+      this.#nextIndex,
+      this.#times,
+      Number(this.#stateless),
+    );
     this.#nextIndex += arrivals.length;
     const view = instance.view();
     let traced = 0;
+    let answered = 0;
+    let told = 0;
     arrivals.forEach((arrival, i) => {
       const at = this.#decisions + i * DECISION_BYTES;
       const end = view.getUint32(at + DECISION_TRACE_END, true);
-      const refs = trace
-        ? Array.from(instance.words(this.#trace + traced * 4, end - traced), (n) => this.rules.refOf(n))
-        : [];
+      const traces = this.#traces(trace ? instance.words(this.#trace + traced * 4, end - traced) : NO_WORDS);
       traced = end;
+      const answerEnd = view.getUint16(at + DECISION_ANSWER_END, true);
+      const eventEnd = view.getUint32(at + DECISION_EVENT_END, true);
       const reason = unmodelled(view, at);
       if (reason !== null) throw new UnsupportedError(reason, arrival.id);
-      const outcome = readOutcome(view, at, arrival.packet, this);
-      const changed = this.#origins === 0 ? {} : changedBy(this.#origin(i), arrival.packet);
-      const answer = { ...outcome, packet: { ...outcome.packet, ...changed } };
-      answers.push({ outcome: answer, trace: refs, generatedTrace: [] });
+      const { packet } = arrival;
+      const answersAt = this.#answers + answered * ANSWER_BYTES;
+      const generated = readGenerated(view, answersAt, answered, answerEnd - answered, packet, this);
+      const detail = this.#details + i * DETAIL_BYTES;
+      const word = (offset: number): number => view.getUint32(detail + offset, true);
+      const inner = word(DETAIL_QUOTED * 4) === QUOTED_NONE ? null : quotedOf(word, DETAIL_QUOTED_SRC * 4, packet);
+      const outcome = readOutcome(view, at, packet, this, generated, inner);
+      const changed = this.#origins === 0 ? {} : changedBy(this.#origin(i), packet);
+      answers.push({
+        outcome: { ...outcome, packet: { ...outcome.packet, ...changed } },
+        ...traces,
+        connections: readEvents(view, this.#events + told * EVENT_BYTES, eventEnd - told),
+      });
+      answered = answerEnd;
+      told = eventEnd;
     });
   }
 }

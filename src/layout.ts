@@ -77,6 +77,8 @@ export const FACT_FIXED_SOURCE = 4096;
 /** The checksum covers the addresses: wrong once the kernel has chosen a source. */
 export const FACT_SUMMED = 8192;
 
+export const PROTO_ICMP = 1;
+
 export const CT_INVALID = 0;
 export const CT_NEW = 1;
 export const CT_ESTABLISHED = 2;
@@ -291,7 +293,9 @@ export const PROGRAM_FIRST_MATCH = 1;
  *  236  u32  routesBound      program: look-ups of sockets bound to an interface
  *  240  u32  addressTypes     program over dst: the ROUTE_ type of an address in the local table (unicast: not there)
  *  244  u32  owners           program over dst: the interface that has an address, 0: none
- *  248       (zero)
+ *  248  u32  timeouts         f64 seconds each, TIMEOUT_ and TCP_
+ *  252  u32  draws            number of the memory for what nat draws where no rule does
+ *  256       (zero)
  */
 export const FIREWALL_PROGRAMS = 0;
 export const FIREWALL_ODD = 100;
@@ -307,6 +311,8 @@ export const FIREWALL_IFACE_COUNT = 232;
 export const FIREWALL_ROUTES_BOUND = 236;
 export const FIREWALL_ADDRESS_TYPES = 240;
 export const FIREWALL_OWNERS = 244;
+export const FIREWALL_TIMEOUTS = 248;
+export const FIREWALL_DRAWS = 252;
 export const FIREWALL_BYTES = 320;
 
 export const FIREWALL_TRACKING = 1;
@@ -314,6 +320,10 @@ export const FIREWALL_TCP_LOOSE = 2;
 export const FIREWALL_CHECKSUM = 4;
 /** Policy rules or local routes of the user's: sources are always validated by a look-up. */
 export const FIREWALL_VALIDATE = 8;
+/** There is a table nat. */
+export const FIREWALL_NAT = 16;
+/** The order of tables is that of iptables-nft. */
+export const FIREWALL_NFT = 32;
 
 export const TABLE_RAW = 0;
 export const TABLE_MANGLE = 1;
@@ -393,11 +403,13 @@ export const IFACE_SRC_VALID_MARK = 64;
  *  32  u8   ttl, 33 u8 tos
  *  34  u16  mtu        it left in fragments that fit; 0: whole
  *  36  u32  path       hooks, three bits each (hook + 1), the first lowest
- *  40  u32  ctState    CT_ state; NONE: not tracked or not reached
+ *  40  u8   ctState    CT_ state; 255: not tracked or not reached
+ *  41  u8   loops      how often it went PREROUTING, FORWARD, POSTROUTING and came back by lo, before what path says
+ *  42  u16  answerEnd  answer records written up to here
  *  44  u32  reply      ICMP type << 8 | code, REPLY_RESET, or NONE
  *  48  u32  dnatRule, 52 u32 snatRule    or NONE
- *  56  u32  traceEnd   rule numbers traced up to here, of all packets
- *  60       (zero)
+ *  56  u32  traceEnd   words traced up to here, of all packets (while the packet is under way: the last ACCEPT of filter)
+ *  60  u32  eventEnd   event records written up to here
  */
 export const DECISION_BYTES = 64;
 export const DECISION_VERDICT = 0;
@@ -416,10 +428,41 @@ export const DECISION_TOS = 33;
 export const DECISION_MTU = 34;
 export const DECISION_PATH = 36;
 export const DECISION_CT_STATE = 40;
+export const DECISION_LOOPS = 41;
 export const DECISION_REPLY = 44;
 export const DECISION_DNAT_RULE = 48;
 export const DECISION_SNAT_RULE = 52;
 export const DECISION_TRACE_END = 56;
+export const DECISION_ACCEPTED = 56;
+export const DECISION_ANSWER_END = 42;
+export const DECISION_EVENT_END = 60;
+
+/*
+ * Answer record: 256 bytes, a packet that the host made while another was on its way; in the order in which they were made.
+ *
+ *   0  its decision record (traceEnd, answerEnd, eventEnd: zero)
+ *  64  packet record of the packet that is answered, as it was then
+ * 128  its own packet record, as it is at its end
+ * 192  u32  kind     ICMP type << 8 | code, or REPLY_RESET
+ * 196  u32  info     MTU, or gateway of a redirect
+ * 200  u32  src      of an ICMP error as it was made
+ * 204  u32  mtu      of the way back
+ * 208  u32  answered number of the answer record that it answers; NONE: the packet that came or was sent
+ * 212  u32  src, dst, proto, sport, dport of the quoted packet, as it is quoted at the end
+ * 232       (zero)
+ */
+export const ANSWER_REFUSED = 64;
+export const ANSWER_PACKET = 128;
+export const ANSWER_KIND = 192;
+export const ANSWER_INFO = 196;
+export const ANSWER_SRC = 200;
+export const ANSWER_MTU = 204;
+export const ANSWER_ANSWERED = 208;
+export const ANSWER_QUOTED = 212;
+export const ANSWER_BYTES = 256;
+
+/** In a trace: what follows is of the packet itself (low bits 0), of an answer of this level. */
+export const TRACE_LEVEL = 0x80000000;
 
 export const VERDICT_FORWARDED = 0;
 export const VERDICT_SENT = 1;
@@ -428,20 +471,22 @@ export const VERDICT_DROPPED = 3;
 export const VERDICT_REJECTED = 4;
 /** Not modelled: `where` says why (UNMODELLED_). */
 export const VERDICT_UNMODELLED = 5;
+/** A fragment that waits for the others. */
+export const VERDICT_HELD = 6;
 
 export const UNMODELLED_SOURCE_ROUTE = 0;
 export const UNMODELLED_HELD = 1;
 export const UNMODELLED_REASSEMBLY = 2;
-export const UNMODELLED_FORWARD_LO = 3;
-export const UNMODELLED_FRAGMENTS_LO = 4;
-export const UNMODELLED_OWN_GROUP = 5;
-export const UNMODELLED_PROTOCOL = 6;
+export const UNMODELLED_FRAGMENTS_LO = 3;
+export const UNMODELLED_PROTOCOL = 4;
 
 export const WHERE_ROUTING = 5;
 export const WHERE_BEFORE_NETFILTER = 6;
 export const WHERE_TRANSMIT = 7;
 
 export const DECISION_CHOSEN = 1;
+/** It left, and was delivered by the same interface too. */
+export const DECISION_DELIVERED = 2;
 
 export const REPLY_RESET = 0x10000;
 
@@ -497,16 +542,179 @@ export const WAY_PREFIX_COUNT = 8;
 /*
  * Tally: what a stream of decisions adds up to.
  *
- *     0  u64  verdicts[6][8]  by VERDICT_ and where (0 for those that did not end in a hook)
- *   384  u32  natCount        entries used
- *   388  u32  natOthers       translations that found no entry
- *   392       (zero)
- *   448       TALLY_NAT_ENTRIES entries of 24 bytes, open addressing: u32 rule + 1 (0: free), u32 address, u32 port,
+ *     0  u64  verdicts[7][8]  by VERDICT_ and where (0 for those that did not end in a hook)
+ *   448  u32  natCount        entries used
+ *   452  u32  natOthers       translations that found no entry
+ *   456       (zero)
+ *   512       TALLY_NAT_ENTRIES entries of 24 bytes, open addressing: u32 rule + 1 (0: free), u32 address, u32 port,
  *             u32 1 if the source was translated, u64 packets. Source ports are not told apart (port is 0).
  */
-export const TALLY_NAT_COUNT = 384;
-export const TALLY_NAT_OTHERS = 388;
-export const TALLY_NAT = 448;
+export const TALLY_NAT_COUNT = 448;
+export const TALLY_NAT_OTHERS = 452;
+export const TALLY_NAT = 512;
 export const TALLY_NAT_ENTRIES = 4096;
 export const TALLY_NAT_BYTES = 24;
-export const TALLY_BYTES = 448 + 4096 * 24;
+export const TALLY_BYTES = 512 + 4096 * 24;
+
+/*
+ * Detail record: 128 bytes, what connection tracking asks of a packet beside its record; all zero where it is not known.
+ *
+ *  word
+ *   0  seq       TCP sequence number
+ *   1  ack       TCP acknowledgement number
+ *   2  window    as in the header
+ *   3  segment   bytes behind the TCP header
+ *   4  options   DETAIL_ bits over the window scale (0-14) in the low four
+ *   5  sack      right edge of the SACK block that reaches furthest behind `ack`; `ack` where there is none
+ *   6  quoted    QUOTED_, of the packet that an ICMP error quotes
+ *   7  src, 8 dst, 9 proto, 10 sport (ICMP: id), 11 dport (ICMP: type << 8 | code) of the quoted packet; NAT changes them
+ *  12  key       GRE version 1: call id
+ *  13  id        of the IP header
+ *  14  headerLength of the IP header
+ *  15  offset    of the fragment, in bytes
+ *  16  (zero)
+ */
+export const DETAIL_SEQ = 0;
+export const DETAIL_ACK = 1;
+export const DETAIL_WINDOW = 2;
+export const DETAIL_SEGMENT = 3;
+export const DETAIL_OPTIONS = 4;
+export const DETAIL_SACK = 5;
+export const DETAIL_QUOTED = 6;
+export const DETAIL_QUOTED_SRC = 7;
+export const DETAIL_QUOTED_DST = 8;
+export const DETAIL_QUOTED_PROTO = 9;
+export const DETAIL_QUOTED_SPORT = 10;
+export const DETAIL_QUOTED_DPORT = 11;
+export const DETAIL_KEY = 12;
+export const DETAIL_ID = 13;
+export const DETAIL_HEADER_LENGTH = 14;
+export const DETAIL_OFFSET = 15;
+export const DETAIL_COUNT = 32;
+export const DETAIL_BYTES = 128;
+
+/** The window scale option is there. */
+export const DETAIL_SCALED = 16;
+/** The option that permits SACK is there. */
+export const DETAIL_SACK_PERMITTED = 32;
+/** There are options at all. */
+export const DETAIL_HAS_OPTIONS = 64;
+
+/** Nothing is quoted, or it has no tuple. */
+export const QUOTED_NONE = 0;
+/** So little is quoted that it cannot be translated. */
+export const QUOTED_SHORT = 1;
+export const QUOTED_WHOLE = 2;
+
+/*
+ * Flow record: 112 bytes, a connection. Times are seconds of the packets' clock.
+ *
+ *   0  tuple of the original direction: u32 src, u32 dst, u16 sport (ICMP: id), u16 dport (ICMP: type << 8 | code)
+ *  12  tuple of the replies
+ *  24  u8   proto, 25 u8 tcpState (TCP_)
+ *  26  u16  zone
+ *  28  u16  status     STATUS_ bits
+ *  30  u16  masquerade interface that MASQUERADE hid it behind; 0: none
+ *  32  u32  links[2]   next in the chain of each tuple: address of a flow | direction
+ *  40  u32  next, 44 u32 previous, of the flows set up for source translation
+ *  48  f64  expires    while it is not confirmed: seconds that it will live
+ *  56  u32  mark
+ *  60  TCP: for each direction u32 end, maxEnd, maxWindow, maxAck; then u32 lastSeq, lastAck, lastEnd
+ *      UDP: f64 at 64 from when on it is a stream
+ * 104  u8   flags[2]   SEEN_ bits of each direction
+ * 106  u8   scales     window scale of the original direction, of replies << 4
+ * 107  u8   lastFlags  SEEN_ bits
+ * 108  u16  lastWindow
+ * 110  u8   last       TCP_ index of the last packet | direction << 3 | its window scale << 4
+ * 111  u8   retransmissions
+ */
+export const FLOW_TUPLE_BYTES = 12;
+export const FLOW_TUPLE_SRC = 0;
+export const FLOW_TUPLE_DST = 4;
+export const FLOW_TUPLE_PORTS = 8;
+export const FLOW_PROTO = 24;
+export const FLOW_TCP_STATE = 25;
+export const FLOW_ZONE = 26;
+export const FLOW_STATUS = 28;
+export const FLOW_MASQUERADE = 30;
+export const FLOW_LINK = 32;
+export const FLOW_BY_SOURCE_NEXT = 40;
+export const FLOW_BY_SOURCE_PREVIOUS = 44;
+export const FLOW_EXPIRES = 48;
+export const FLOW_MARK = 56;
+export const FLOW_SEEN = 60;
+export const FLOW_SEEN_BYTES = 16;
+export const FLOW_SEEN_END = 60;
+export const FLOW_SEEN_MAX_END = 64;
+export const FLOW_SEEN_MAX_WINDOW = 68;
+export const FLOW_SEEN_MAX_ACK = 72;
+export const FLOW_STREAM = 64;
+export const FLOW_LAST_SEQ = 92;
+export const FLOW_LAST_ACK = 96;
+export const FLOW_LAST_END = 100;
+export const FLOW_SEEN_FLAGS = 104;
+export const FLOW_SCALES = 106;
+export const FLOW_LAST_FLAGS = 107;
+export const FLOW_LAST_WINDOW = 108;
+export const FLOW_LAST = 110;
+export const FLOW_RETRANSMISSIONS = 111;
+export const FLOW_BYTES = 112;
+
+export const STATUS_SEEN_REPLY = 1;
+export const STATUS_ASSURED = 2;
+export const STATUS_CONFIRMED = 4;
+export const STATUS_SOURCE_NAT = 8;
+export const STATUS_DESTINATION_NAT = 16;
+/** nat has been asked for the source, for the destination. */
+export const STATUS_SOURCE_DONE = 32;
+export const STATUS_DESTINATION_DONE = 64;
+/** It has ended. */
+export const STATUS_DYING = 128;
+/** Changed since it was last told of. */
+export const STATUS_CHANGED = 256;
+/** ... and so has its mark, its TCP state. */
+export const STATUS_MARKED = 512;
+export const STATUS_STATE = 1024;
+
+/** TCP states, as enum tcp_conntrack. */
+export const TCP_NONE = 0;
+export const TCP_SYN_SENT = 1;
+export const TCP_SYN_RECV = 2;
+export const TCP_ESTABLISHED = 3;
+export const TCP_FIN_WAIT = 4;
+export const TCP_CLOSE_WAIT = 5;
+export const TCP_LAST_ACK = 6;
+export const TCP_TIME_WAIT = 7;
+export const TCP_CLOSE = 8;
+export const TCP_SYN_SENT2 = 9;
+
+/*
+ * Timeouts: f64 seconds each; those of TCP at the number of their state.
+ */
+export const TIMEOUT_RETRANSMITTED = 10;
+export const TIMEOUT_UNACKNOWLEDGED = 11;
+export const TIMEOUT_UDP = 12;
+export const TIMEOUT_UDP_STREAM = 13;
+export const TIMEOUT_ICMP = 14;
+export const TIMEOUT_GRE = 15;
+export const TIMEOUT_GRE_STREAM = 16;
+export const TIMEOUT_GENERIC = 17;
+export const TIMEOUT_COUNT = 18;
+
+/*
+ * Event record: 48 bytes, what a packet did to a connection.
+ *
+ *   0  u32  kind   EVENT_
+ *   4  u32  mark
+ *   8  the first 32 bytes of the flow record: tuples, protocol, state, zone, status
+ *  40  (zero)
+ */
+export const EVENT_KIND = 0;
+export const EVENT_MARK = 4;
+export const EVENT_FLOW = 8;
+export const EVENT_BYTES = 48;
+export const EVENT_NEW = 0;
+export const EVENT_UPDATE = 1;
+export const EVENT_DESTROY = 2;
+/** It timed out; all these come first. */
+export const EVENT_EXPIRE = 3;

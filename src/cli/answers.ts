@@ -152,7 +152,7 @@ class Run {
     const { outcome, connections } = answer;
     const shown = {
       ...(trace === undefined ? {} : { traces: this.#traces(answer) }),
-      ...(conntrack === undefined || connections === undefined ? {} : { connections }),
+      ...(conntrack === undefined ? {} : { connections }),
     };
     return `${JSON.stringify(toAnswer(arrival, outcome, shown))}\n`;
   }

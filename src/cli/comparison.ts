@@ -31,7 +31,7 @@ export class Comparison {
   #packets = 0;
 
   constructor(ruleset: Ruleset, host: Host, { engine, decide }: ComparisonOptions) {
-    const asked = engine ?? (engineKnows(ruleset, host, decide) ? "both" : "reference");
+    const asked = engine ?? (engineKnows(ruleset) ? "both" : "reference");
     const trace = decide.trace || asked === "both";
     this.#engine = asked === "reference" ? null : wasmDecider(ruleset, host, { ...decide, trace });
     this.#reference = asked === "wasm" ? null : referenceDecider(ruleset, host, decide);

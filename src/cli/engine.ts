@@ -5,9 +5,9 @@ import { compileFirewall } from "../firewall.ts";
 import type { RuleCounter } from "../classifier.ts";
 import type { Answer } from "../firewall.ts";
 import type { Arrival } from "../packet/packet.ts";
-import { tracks } from "../reference/conntrack.ts";
-import { UnsupportedError } from "../reference/error.ts";
 import { Reference } from "../reference/reference.ts";
+import { RuleError } from "../rules/error.ts";
+import { refuseUnmodelled } from "../rules/modelled.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
 
 export const ENGINES = ["wasm", "reference", "both"] as const;
@@ -46,14 +46,7 @@ export interface DeciderOptions {
 /** Throws UnsupportedError for what only the reference can do. */
 export function wasmDecider(ruleset: Ruleset, host: Host, options: DeciderOptions): Decider {
   const { seed, trace, stateless, backend } = options;
-  const firewall = compileFirewall(ruleset, host, { seed });
-  if (firewall.tracking && !stateless) {
-    throw new UnsupportedError(
-      "the engine does not follow connections: --stateless or --engine reference is wanted",
-      null,
-    );
-  }
-  if (backend === "nft") throw new UnsupportedError("the engine knows the legacy backend alone", null);
+  const firewall = compileFirewall(ruleset, host, { seed, stateless, backend });
   return {
     answer: (arrivals, first) =>
       oneByOne(arrivals, (arrival, place) => {
@@ -80,8 +73,14 @@ export function referenceFor(ruleset: Ruleset, host: Host, seed: number): Refere
 }
 
 /** Whether the engine can be asked at all; otherwise the reference has to do. */
-export function engineKnows(ruleset: Ruleset, host: Host, { stateless, backend }: DeciderOptions): boolean {
-  return backend === "legacy" && (stateless || !tracks(ruleset, host));
+export function engineKnows(ruleset: Ruleset): boolean {
+  try {
+    refuseUnmodelled(ruleset, "engine");
+  } catch (error) {
+    if (error instanceof RuleError) return false;
+    throw error;
+  }
+  return true;
 }
 
 /** So that a packet which is not modelled leaves the answers before it as they are; a batch costs hardly less. */

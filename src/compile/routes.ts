@@ -94,13 +94,8 @@ export function lowerRoutes(host: Host, interfaces: InterfaceTable, bound: boole
 
   const tableOf = (table: number): readonly Route[] => host.routes.filter((route) => route.table === table);
   if (onlyOwnRules(host.rules)) {
-    const main = mergedTable(host);
-    const last = tableOf(RT_TABLE_DEFAULT);
-    // an error of main is no answer if there is a default table to ask
-    const asking =
-      last.length === 0 ? main : main.map((route) => (isError(route) ? { ...route, type: "throw" as const } : route));
-    addTable(asking, [WHOLE]);
-    addTable(last, [WHOLE]);
+    addTable(mergedTable(host), [WHOLE]);
+    addTable(tableOf(RT_TABLE_DEFAULT), [WHOLE]);
   } else {
     for (const rule of host.rules) {
       const next = newLabel();

@@ -21,8 +21,41 @@ import { loadProgram } from "./program.ts";
 
 export const HOOKS: readonly Hook[] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
 
+/** What the way must know of the rules beside the chains. */
+export interface TableFacts {
+  readonly tracking: boolean;
+  readonly nat: boolean;
+  readonly nft: boolean;
+  /** Number of the memory for what nat draws where no rule does. */
+  readonly draws: number;
+}
+
+/** Seconds that connections live, by TIMEOUT_ and TCP_ numbers. */
+function timeoutsOf({ timeouts }: Host): readonly (readonly [number, number])[] {
+  const { tcp } = timeouts;
+  return [
+    [layout.TCP_SYN_SENT, tcp.SYN_SENT],
+    [layout.TCP_SYN_RECV, tcp.SYN_RECV],
+    [layout.TCP_ESTABLISHED, tcp.ESTABLISHED],
+    [layout.TCP_FIN_WAIT, tcp.FIN_WAIT],
+    [layout.TCP_CLOSE_WAIT, tcp.CLOSE_WAIT],
+    [layout.TCP_LAST_ACK, tcp.LAST_ACK],
+    [layout.TCP_TIME_WAIT, tcp.TIME_WAIT],
+    [layout.TCP_CLOSE, tcp.CLOSE],
+    [layout.TCP_SYN_SENT2, tcp.SYN_SENT2],
+    [layout.TIMEOUT_RETRANSMITTED, tcp.RETRANS],
+    [layout.TIMEOUT_UNACKNOWLEDGED, tcp.UNACK],
+    [layout.TIMEOUT_UDP, timeouts.udp],
+    [layout.TIMEOUT_UDP_STREAM, timeouts.udpStream],
+    [layout.TIMEOUT_ICMP, timeouts.icmp],
+    [layout.TIMEOUT_GRE, timeouts.gre],
+    [layout.TIMEOUT_GRE_STREAM, timeouts.greStream],
+    [layout.TIMEOUT_GENERIC, timeouts.generic],
+  ];
+}
+
 /** Loads everything but the programs of chains; gives the address of the record. */
-export function loadHost(instance: Instance, host: Host, interfaces: InterfaceTable, tracking: boolean): number {
+export function loadHost(instance: Instance, host: Host, interfaces: InterfaceTable, tables: TableFacts): number {
   const firewall = instance.allocateZeroed(layout.FIREWALL_BYTES);
   const put = (offset: number, value: number): void => {
     instance.view().setUint32(firewall + offset, value, true);
@@ -78,11 +111,17 @@ export function loadHost(instance: Instance, host: Host, interfaces: InterfaceTa
   put(layout.FIREWALL_LO, interfaces.numberOf("lo"));
   put(
     layout.FIREWALL_FLAGS,
-    (tracking ? layout.FIREWALL_TRACKING : 0) |
+    (tables.tracking ? layout.FIREWALL_TRACKING : 0) |
+      (tables.nat ? layout.FIREWALL_NAT : 0) |
+      (tables.nft ? layout.FIREWALL_NFT : 0) |
       (host.tcpLoose ? layout.FIREWALL_TCP_LOOSE : 0) |
       (host.conntrackChecksum ? layout.FIREWALL_CHECKSUM : 0) |
       (host.customLocalRoutes || !onlyOwnRules(host.rules) ? layout.FIREWALL_VALIDATE : 0),
   );
+  put(layout.FIREWALL_DRAWS, tables.draws);
+  const timeouts = instance.allocate(layout.TIMEOUT_COUNT * 8);
+  for (const [number, seconds] of timeoutsOf(host)) instance.view().setFloat64(timeouts + number * 8, seconds, true);
+  put(layout.FIREWALL_TIMEOUTS, timeouts);
   return firewall;
 }
 

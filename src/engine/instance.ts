@@ -13,7 +13,19 @@ interface Exports {
   classifyBlocks(program: number, packets: number, count: number, answers: number): void;
   decide(program: number, packets: number, count: number, answers: number): void;
   run(program: number, packet: number): number;
-  way(firewall: number, packets: number, count: number, decisions: number, firstIndex: number, times: number): void;
+  way(
+    firewall: number,
+    packets: number,
+    details: number,
+    count: number,
+    decisions: number,
+    firstIndex: number,
+    times: number,
+    forgets: number,
+  ): void;
+  setAnswers(at: number, bytes: number): void;
+  setEvents(at: number, bytes: number): void;
+  setFlows(flows: number): number;
   generate(traffic: number, packets: number, count: number, first: number): void;
   tally(tally: number, decisions: number, count: number): void;
   setGuards(states: number, seed: number): void;

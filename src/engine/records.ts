@@ -1,12 +1,13 @@
 // Arrivals -> packet records, decision records -> Outcomes: the only place where names and numbers meet.
 
-import type { CtState, Outcome, RuleRef } from "../classifier.ts";
+import type { CtState, Generated, Journey, Outcome, RuleRef } from "../classifier.ts";
 import type { InterfaceTable } from "../compile/interfaces.ts";
 import type { RuleTable } from "../compile/ruletable.ts";
 import * as layout from "../layout.ts";
 import { isSummedWithAddresses } from "../packet/decode.ts";
 import { fragmentSizes } from "../packet/describe.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
+import type { Endpoints } from "../packet/rewrite.ts";
 import type { Hook } from "../rules/ruleset.ts";
 
 const ICMP = 1;
@@ -196,9 +197,7 @@ const REASONS: ReadonlyMap<number, string> = new Map([
     "a fragment is held until its datagram is whole where connections are tracked: not modelled",
   ],
   [layout.UNMODELLED_REASSEMBLY, "a fragment for the host itself waits for the others: that is not modelled"],
-  [layout.UNMODELLED_FORWARD_LO, "forwarding to the loopback interface is not modelled"],
   [layout.UNMODELLED_FRAGMENTS_LO, "fragments over the loopback interface are not modelled"],
-  [layout.UNMODELLED_OWN_GROUP, "broadcasts and multicasts of the host itself are not modelled"],
   [layout.UNMODELLED_PROTOCOL, "connections of its protocol are not modelled"],
 ]);
 
@@ -208,26 +207,53 @@ export interface OutcomeContext {
   readonly tracking: boolean;
 }
 
-/** Of the decision record at `at`, about this packet. */
-export function readOutcome(view: DataView, at: number, packet: Packet, context: OutcomeContext): Outcome {
+/** Of the decision record at `at`, about a packet that is thus in the end. */
+export function readJourney(view: DataView, at: number, packet: Packet, context: OutcomeContext): Journey {
+  const word = (offset: number): number => view.getUint32(at + offset, true);
+  const number = view.getUint8(at + layout.DECISION_VERDICT);
+  const verdict = number === layout.VERDICT_HELD ? "held" : VERDICTS[number]!;
+  const ended = number >= layout.VERDICT_DROPPED;
+  const mtu = view.getUint16(at + layout.DECISION_MTU, true);
+  const flags = view.getUint8(at + layout.DECISION_FLAGS);
+  const iface = context.interfaces.nameOf(word(layout.DECISION_IFACE));
+  return {
+    verdict,
+    where: ended ? PLACES[view.getUint8(at + layout.DECISION_WHERE)]! : null,
+    iface,
+    path: [
+      ...Array.from({ length: view.getUint8(at + layout.DECISION_LOOPS) }, () => LOOP).flat(),
+      ...pathOf(word(layout.DECISION_PATH)),
+    ],
+    ...((flags & layout.DECISION_DELIVERED) === 0 ? {} : { delivered: iface! }),
+    ...(mtu === 0 ? {} : { fragments: fragmentSizes(packet, mtu) }),
+  };
+}
+
+/**
+ * Of the decision record at `at`, about this packet. `generated`: what the host made meanwhile; `inner`: what an ICMP error
+ * quotes, if NAT has rewritten it.
+ */
+export function readOutcome(
+  view: DataView,
+  at: number,
+  packet: Packet,
+  context: OutcomeContext,
+  generated: readonly Generated[] = [],
+  inner: Endpoints | null = null,
+): Outcome {
   const { proto } = packet;
   const word = (offset: number): number => view.getUint32(at + offset, true);
   const ref = (offset: number): RuleRef | null => {
     const number = word(offset);
     return number === layout.NONE ? null : context.rules.refOf(number);
   };
-  const verdict = VERDICTS[view.getUint8(at + layout.DECISION_VERDICT)]!;
-  const ended = verdict === "dropped" || verdict === "rejected";
-  const state = word(layout.DECISION_CT_STATE);
+  const state = view.getUint8(at + layout.DECISION_CT_STATE);
   const reply = word(layout.DECISION_REPLY);
   const sport = word(layout.DECISION_SPORT);
   const errno = ERRNO_NAMES.get(view.getUint8(at + layout.DECISION_ERRNO));
-  const mtu = view.getUint16(at + layout.DECISION_MTU, true);
   return {
-    verdict,
-    where: ended ? PLACES[view.getUint8(at + layout.DECISION_WHERE)]! : null,
+    ...readJourney(view, at, packet, context),
     rule: ref(layout.DECISION_RULE),
-    iface: context.interfaces.nameOf(word(layout.DECISION_IFACE)),
     packet: {
       src: word(layout.DECISION_SRC),
       dst: word(layout.DECISION_DST),
@@ -237,18 +263,20 @@ export function readOutcome(view: DataView, at: number, packet: Packet, context:
       ttl: view.getUint8(at + layout.DECISION_TTL),
       tos: view.getUint8(at + layout.DECISION_TOS),
       mark: word(layout.DECISION_MARK),
+      ...(inner === null ? {} : { inner }),
     },
-    path: pathOf(word(layout.DECISION_PATH)),
-    ctState: !context.tracking ? undefined : state === layout.NONE ? null : CT_STATES[state]!,
+    ctState: !context.tracking ? undefined : (CT_STATES[state] ?? null),
     reply: replyOf(reply),
-    generated: [],
+    generated,
     dnatRule: ref(layout.DECISION_DNAT_RULE),
     snatRule: ref(layout.DECISION_SNAT_RULE),
     chosen: (view.getUint8(at + layout.DECISION_FLAGS) & layout.DECISION_CHOSEN) !== 0,
     ...(errno === undefined ? {} : { errno }),
-    ...(mtu === 0 ? {} : { fragments: fragmentSizes(packet, mtu) }),
   };
 }
+
+/** What is forwarded to lo comes round. */
+const LOOP: readonly Hook[] = ["PREROUTING", "FORWARD", "POSTROUTING"];
 
 function pathOf(word: number): readonly Hook[] {
   const path: Hook[] = [];

@@ -21,8 +21,8 @@ import { icmpError, rejection } from "./answer.ts";
 import type { Answer, Refused } from "./answer.ts";
 import { walk } from "./chain.ts";
 import type { ChainEnd, NatTarget } from "./chain.ts";
-import type { Connections, Zone } from "./connection.ts";
-import { DEFAULT_ZONE } from "./connection.ts";
+import type { Connection, Connections, Zone } from "./connection.ts";
+import { DEFAULT_ZONE, makeConnection } from "./connection.ts";
 import { attachAnswer, track } from "./conntrack.ts";
 import type { Counters } from "./counters.ts";
 import { UnsupportedError } from "./error.ts";
@@ -36,6 +36,7 @@ import type { Path, Routing } from "./routing.ts";
 import type { Attached, Skb, Template } from "./skb.ts";
 import type { NoRoute } from "./tables.ts";
 import { closeTcp } from "./tcp.ts";
+import { inverse, tupleOf } from "./tuple.ts";
 
 /** Everything around the packet. */
 export interface Surroundings {
@@ -79,6 +80,8 @@ class Traveller implements Skb {
   outIface: string | null = null;
   attached: Attached | null = null;
   untracked = false;
+  /** What the line says of its connection; undefined: it is to be found out. */
+  told: Arrival["ctState"] = undefined;
   template: Template | null = null;
   /** The route it has now, and where that leads what comes in with it; null before it has one. */
   path: Path | null = null;
@@ -107,14 +110,18 @@ class Traveller implements Skb {
   copy(packet = this.packet): Traveller {
     return Object.assign(new Traveller(packet, this.mark, this.frame, this.boundIface, this.log), {
       ...{ inIface: this.inIface, outIface: this.outIface, attached: this.attached, untracked: this.untracked },
+      ...{ told: this.told, unfollowed: this.unfollowed },
       ...{ path: this.path, forwards: this.forwards, socket: this.socket },
     });
   }
 
   get ctState(): CtState {
     if (this.untracked) return "UNTRACKED";
-    return this.attached?.state ?? "INVALID";
+    return this.attached?.state ?? this.unfollowed ?? "INVALID";
   }
+
+  /** The state of a connection of which nothing else is known. */
+  unfollowed: CtState | null = null;
 
   get sourceTranslated(): boolean {
     return this.attached?.connection.sourceNat ?? false;
@@ -147,6 +154,7 @@ export class Way {
     const { inIface, frame, packet, mark, boundIface, srcMac, uid, gid } = this.#arrival;
     const skb = new Traveller(packet, mark, frame, boundIface, this.log);
     skb.srcMac = srcMac;
+    skb.told = this.#arrival.ctState;
     if (inIface === null) {
       skb.socket = { uid, gid };
       this.#send(skb);
@@ -492,10 +500,20 @@ export class Way {
     const { connections, host } = this.#around;
     // over lo it comes with the connection that OUTPUT gave it
     if (connections === null || skb.attached !== null || skb.untracked) return "on";
+    if (skb.told !== undefined) return this.#believe(skb, skb.told);
     const zone = zoneOf(skb);
     const attached = track(skb.packet, incoming, zone, { connections, host });
     if (attached === "unknown") throw this.#unsupported("connections of its protocol are not modelled");
     skb.attached = attached;
+    return "on";
+  }
+
+  /** Of a connection that is new there is as much as NAT asks for; of another its state alone. */
+  #believe(skb: Traveller, told: NonNullable<Arrival["ctState"]>): "on" {
+    if (told === "UNTRACKED") skb.untracked = true;
+    else if (told === "NEW")
+      skb.attached = { connection: unknownConnection(skb.packet), direction: "original", state: told };
+    else skb.unfollowed = told;
     return "on";
   }
 
@@ -504,6 +522,7 @@ export class Way {
     const { connections } = this.#around;
     if (connections === null || skb.attached === null) return "on";
     const { connection, direction } = skb.attached;
+    if (this.#arrival.ctState !== undefined) return "on";
     if (!connection.confirmed && direction === "original" && !connections.confirm(connection)) {
       return this.#refuse(skb, null);
     }
@@ -614,6 +633,8 @@ export class Way {
     if (skb.attached !== null) {
       made.attached = attachAnswer(skb.attached);
       if (resets) closeTcp(skb.attached.connection, connections!, host.timeouts);
+    } else if (skb.unfollowed === "ESTABLISHED" || skb.unfollowed === "RELATED") {
+      made.told = "RELATED";
     }
     this.made.push(log);
     this.#localOut(made);
@@ -643,6 +664,14 @@ export class Way {
 function zoneOf({ template, mark }: Traveller): Zone {
   const zone = template?.zone ?? DEFAULT_ZONE;
   return { id: zone.id === "mark" ? mark & 0xffff : zone.id, direction: zone.direction };
+}
+
+/** The connection that a packet would open, whatever it is. */
+function unknownConnection(packet: Packet): Connection {
+  const { src, dst, proto } = packet;
+  const tuple = tupleOf(packet) ?? { src, dst, proto, sport: 0, dport: 0 };
+  const reply = inverse(tuple) ?? { ...tuple, src: dst, dst: src };
+  return makeConnection(tuple, reply, DEFAULT_ZONE);
 }
 
 function refusedOf({ packet, frame, path, boundIface }: Traveller): Refused {

@@ -1,0 +1,162 @@
+// The packet on its way, with what the kernel keeps beside it (struct sk_buff); packets put aside while an answer goes its
+// way, and packets that have left by lo and have not come in yet.
+//
+// A packet's record and all that is known of it lie in 128 bytes at one address, so that putting it aside is a copy of
+// eight vectors, and reading a word of it is a load from a constant address.
+//
+// What leaves by lo waits in a queue until the kernel has time for it: at once where the host itself is sending, behind
+// the packet that is being received otherwise (netif_rx() in net/core/dev.c).
+
+import { DETAIL_BYTES } from "../src/layout";
+import { ct, ctReply, setConnection } from "./conntrack";
+import { markTrace } from "./look-up";
+import { copyRecord } from "./memory";
+import { changeOrigin } from "./origin";
+
+/** The packet's record, then SKB_ words. */
+export const CURRENT = memory.data(128, 16);
+const CONTEXT_BYTES: usize = 128;
+
+/** u32: its decision record. */
+export const SKB_OUT: usize = 64;
+/** u32: its detail record. */
+export const SKB_DETAIL: usize = 68;
+/** The way it has: u32 interface, gateway or NONE, MTU. */
+export const SKB_IFACE: usize = 72;
+export const SKB_VIA: usize = 76;
+export const SKB_MTU: usize = 80;
+/** u32: state of its connection as the record brings it, or CT_FIRST. */
+export const SKB_TOLD: usize = 84;
+/** u32: interface of the socket that sent it, or 0. */
+export const SKB_BOUND: usize = 88;
+/** u32: 0: it came or was sent; 1: it answers that, and so on. */
+export const SKB_LEVEL: usize = 92;
+/** u32: IS_ bits. */
+export const SKB_BITS: usize = 96;
+const SKB_CT: usize = 100;
+const SKB_CT_REPLY: usize = 104;
+
+/** It has a way; what follows says which. */
+export const IS_ROUTED: u32 = 1;
+/** ... that ends at the host, or leads there too. */
+export const IS_LOCAL: u32 = 2;
+export const IS_BROADCAST: u32 = 4;
+export const IS_MULTICAST: u32 = 8;
+/** ... through the host. */
+export const IS_FORWARDED: u32 = 16;
+/** Conntrack has seen it, and over lo does not look again. */
+export const IS_TRACKED: u32 = 32;
+
+export function get(field: i32): u32 {
+  return load<u32>(CURRENT + ((<usize>field) << 2));
+}
+
+export function set(field: i32, value: u32): void {
+  store<u32>(CURRENT + ((<usize>field) << 2), value);
+}
+
+export function out(): usize {
+  return load<u32>(CURRENT, SKB_OUT);
+}
+
+export function detail(): usize {
+  return load<u32>(CURRENT, SKB_DETAIL);
+}
+
+export function level(): u32 {
+  return load<u32>(CURRENT, SKB_LEVEL);
+}
+
+export function is(bits: u32): bool {
+  return (load<u32>(CURRENT, SKB_BITS) & bits) != 0;
+}
+
+export function setBits(bits: u32): void {
+  store<u32>(CURRENT, load<u32>(CURRENT, SKB_BITS) | bits, SKB_BITS);
+}
+
+export function clearBits(bits: u32): void {
+  store<u32>(CURRENT, load<u32>(CURRENT, SKB_BITS) & ~bits, SKB_BITS);
+}
+
+/** All but the packet's record: a packet that has gone nowhere. */
+export function beginSkb(decision: usize, details: usize, told: u32, bound: u32, ofLevel: u32): void {
+  store<u32>(CURRENT, <u32>decision, SKB_OUT);
+  store<u32>(CURRENT, <u32>details, SKB_DETAIL);
+  store<u32>(CURRENT, told, SKB_TOLD);
+  store<u32>(CURRENT, bound, SKB_BOUND);
+  store<u32>(CURRENT, ofLevel, SKB_LEVEL);
+  store<u32>(CURRENT, 0, SKB_BITS);
+}
+
+export function saveContext(to: usize): void {
+  store<u32>(CURRENT, <u32>ct, SKB_CT);
+  store<u32>(CURRENT, ctReply, SKB_CT_REPLY);
+  copyRecord(to, CURRENT);
+  copyRecord(to + 64, CURRENT + 64);
+}
+
+export function loadContext(from: usize): void {
+  const before = level();
+  copyRecord(CURRENT, from);
+  copyRecord(CURRENT + 64, from + 64);
+  setConnection(load<u32>(CURRENT, SKB_CT), load<u32>(CURRENT, SKB_CT_REPLY));
+  if (level() == before) return;
+  markTrace(level());
+  changeOrigin(level() != 0);
+}
+
+// -- aside
+
+/** Levels of answers, and packets from the queue between them. */
+const ASIDE = memory.data(1024, 16);
+let asideTop: usize = 0;
+
+export function putAside(): void {
+  saveContext(ASIDE + asideTop);
+  asideTop += CONTEXT_BYTES;
+}
+
+export function takeBack(): void {
+  asideTop -= CONTEXT_BYTES;
+  loadContext(ASIDE + asideTop);
+}
+
+// -- the queue of lo
+
+/** Context and detail record of each. */
+const QUEUE = memory.data(4096, 16);
+const QUEUE_BYTES: usize = CONTEXT_BYTES + DETAIL_BYTES;
+const MOST_QUEUED: u32 = 16;
+let queueFirst: u32 = 0;
+let queueEnd: u32 = 0;
+
+/** Puts the packet, as it is, into the queue; false: there is no room. */
+export function queue(): bool {
+  if (queueEnd == MOST_QUEUED) return false;
+  const at = QUEUE + <usize>queueEnd * QUEUE_BYTES;
+  queueEnd++;
+  const details = detail();
+  saveContext(at);
+  // what it quotes may be translated otherwise than in a copy of it
+  for (let word: usize = 0; word < <usize>DETAIL_BYTES; word += 16) {
+    v128.store(at + CONTEXT_BYTES + word, v128.load(details + word));
+  }
+  store<u32>(at, <u32>(at + CONTEXT_BYTES), SKB_DETAIL);
+  return true;
+}
+
+/** Makes the next packet of the queue the current one; false: there is none. */
+export function unqueue(): bool {
+  if (queueFirst == queueEnd) {
+    queueFirst = queueEnd = 0;
+    return false;
+  }
+  loadContext(QUEUE + <usize>queueFirst * QUEUE_BYTES);
+  queueFirst++;
+  return true;
+}
+
+export function isQueueEmpty(): bool {
+  return queueFirst == queueEnd;
+}
