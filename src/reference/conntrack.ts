@@ -58,7 +58,7 @@ export function track(packet: Packet, incoming: boolean, zone: Zone, tracker: Tr
     if (shownBytes(packet) < 8 || (checked && packet.badChecksum) || packet.icmpType > LAST_ICMP_TYPE) return null;
     if (ICMP_ERRORS.includes(packet.icmpType)) return relatedTo(packet, zone, tracker.connections);
   }
-  if (isUnknown(packet)) return "unknown";
+  if (isUnknown(packet, checked)) return "unknown";
   const tuple = tupleOf(packet);
   if (tuple === null) return null;
   for (;;) {
@@ -101,10 +101,11 @@ function relatedTo(packet: Packet, zone: Zone, connections: Connections): Attach
   return { ...found, state: "RELATED" };
 }
 
-function isUnknown(packet: Packet): boolean {
+function isUnknown(packet: Packet, checked: boolean): boolean {
   if (packet.proto === PROTO_ICMPV6) return true;
   if (packet.proto === PROTO_SCTP) return shownBytes(packet) >= 12;
-  return packet.proto === PROTO_UDPLITE && packet.payload === null;
+  // its checksum covers as much as the sender liked
+  return packet.proto === PROTO_UDPLITE && (packet.payload === null || (checked && isWholeLite(packet)));
 }
 
 /** nf_conntrack_handle_packet(). */

@@ -15,7 +15,7 @@ import { isSummedWithAddresses } from "../packet/decode.ts";
 import { fragmentSizes, fragmentsOf } from "../packet/describe.ts";
 import type { AnswerKind } from "../packet/made.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
-import { PROTO_ICMP, PROTO_TCP } from "../net/protocol.ts";
+import { PROTO_ICMP, PROTO_SCTP, PROTO_TCP } from "../net/protocol.ts";
 import type { Hook, NatRange, Ruleset, TableName } from "../rules/ruleset.ts";
 import { icmpError, rejection } from "./answer.ts";
 import type { Answer, Refused } from "./answer.ts";
@@ -55,7 +55,13 @@ export interface Surroundings {
 
 const LOOPBACK = 0x7f000001;
 const LOOPBACK_NAME = "lo";
-const TCP_HEADER_BYTES = 20;
+/** Of transport headers that are longer than the shortest fragment. */
+const HEADER_BYTES: ReadonlyMap<number, number> = new Map([
+  [PROTO_TCP, 20],
+  [PROTO_SCTP, 12],
+]);
+/** ICMP header, the header that it quotes, and the ports behind that. */
+const QUOTING_BYTES = 36;
 const UNREACHABLE_CODES: Readonly<Record<NoRoute, number | null>> = {
   ENETUNREACH: 0,
   EHOSTUNREACH: 1,
@@ -220,11 +226,9 @@ export class Way {
 
   /** False: the way has ended. Forwarding begins here, since only here a redirect may be due. */
   #route(skb: Traveller, iface: Interface): boolean {
-    const { packet, whole } = skb;
-    // tcp_v4_early_demux() wants the header in one piece, and then the packet is no longer what it came as
-    if (whole?.sizes != null && packet.proto === PROTO_TCP && whole.sizes[0]! < TCP_HEADER_BYTES) {
-      skb.whole = { ...whole, sizes: null };
-    }
+    const { packet } = skb;
+    // tcp_v4_early_demux() in net/ipv4/tcp_ipv4.c
+    if (packet.proto === PROTO_TCP) pull(skb);
     const arriving = this.#around.routing.input(packet.src, packet.dst, skb.mark, iface);
     if (arriving.kind === "refused") return this.#drop(skb);
     if (packet.sourceRouted) {
@@ -343,8 +347,10 @@ export class Way {
     const { group, local, out } = skb.path!;
     if (group && local && out.name !== LOOPBACK_NAME) {
       const back = skb.copy();
-      back.frame = "loopback";
-      if (this.#postrouting(back) === "on") this.#loop(back, out);
+      if (this.#postrouting(back) === "on") {
+        back.frame = "loopback";
+        this.#loop(back, out);
+      }
     }
     if (this.#postrouting(skb) === "on") this.#transmit(skb);
   }
@@ -551,11 +557,13 @@ export class Way {
       this.#around.connections!.kill(connection);
       return this.#refuse(skb, null);
     }
-    return this.#becomes(skb, translate(packet, side, attached));
+    // a rule of nat may have changed the packet
+    return this.#becomes(skb, translate(skb.packet, side, attached));
   }
 
   #becomes(skb: Traveller, packet: Packet | null): Step {
     if (packet === null) return this.#refuse(skb, null);
+    if (packet !== skb.packet) pull(skb);
     skb.packet = packet;
     return "on";
   }
@@ -676,6 +684,14 @@ function unknownConnection(packet: Packet): Connection {
 
 function refusedOf({ packet, frame, path, boundIface }: Traveller): Refused {
   return { packet, frame, path, boundIface };
+}
+
+/** Who wants the transport header in one piece gets it; the packet is then no longer what it came as (pskb_may_pull()). */
+function pull(skb: Traveller): void {
+  const { packet, whole } = skb;
+  if (whole?.sizes == null) return;
+  const bytes = packet.inner === null ? (HEADER_BYTES.get(packet.proto) ?? 0) : QUOTING_BYTES;
+  if (whole.sizes[0]! < bytes) skb.whole = { ...whole, sizes: null };
 }
 
 function isFragment(packet: Packet): boolean {

@@ -1,0 +1,74 @@
+// The engine beside the reference, on worlds that the kernel was asked about.
+
+import { isDeepStrictEqual } from "node:util";
+import { compileFirewall } from "../../src/firewall.ts";
+import type { Host } from "../../src/host/host.ts";
+import { parseHost } from "../../src/host/parse.ts";
+import { parseArrival } from "../../src/packet/line.ts";
+import type { Arrival } from "../../src/packet/packet.ts";
+import { UnsupportedError } from "../../src/reference/error.ts";
+import { Reference } from "../../src/reference/reference.ts";
+import { RuleError } from "../../src/rules/error.ts";
+import { parseRuleset } from "../../src/rules/parse.ts";
+import { refuseUnmodelled } from "../../src/rules/modelled.ts";
+import type { Ruleset } from "../../src/rules/ruleset.ts";
+import type { Question } from "./compare.ts";
+
+export interface EngineComparison {
+  /** Packets that both have answered. */
+  readonly compared: number;
+  readonly difference: string | null;
+}
+
+const SEED = 7;
+
+/** Up to the first packet that either does not model; none where the engine does not know the rules. */
+export function compareEngine({ rules, host, packets, args }: Question): EngineComparison {
+  const ruleset = parseRuleset(rules, { file: "rules.v4" });
+  if (!isKnown(ruleset)) return { compared: 0, difference: null };
+  const model = parseHost(JSON.stringify(host), "host.json");
+  const stateless = args.includes("--stateless");
+  const firewall = compileFirewall(ruleset, model, { seed: SEED, counting: true, stateless });
+  const reference = new Reference(ruleset, model, { seed: SEED, stateless });
+  let compared = 0;
+  for (const [index, arrival] of arrivalsOf(packets, model).entries()) {
+    try {
+      const wanted = reference.run(arrival, index);
+      const given = firewall.run([arrival], { trace: true })[0];
+      if (!isDeepStrictEqual(plain(given), plain(wanted))) {
+        const text = `the engine says\n  ${JSON.stringify(given)}\nthe reference says\n  ${JSON.stringify(wanted)}`;
+        return { compared, difference: `packet ${index + 1}: ${text}` };
+      }
+    } catch (error) {
+      if (error instanceof UnsupportedError) break;
+      throw error;
+    }
+    compared++;
+  }
+  return { compared, difference: null };
+}
+
+function isKnown(ruleset: Ruleset): boolean {
+  try {
+    refuseUnmodelled(ruleset, "engine");
+    return true;
+  } catch (error) {
+    if (error instanceof RuleError) return false;
+    throw error;
+  }
+}
+
+function arrivalsOf(packets: Question["packets"], host: Host): readonly Arrival[] {
+  let time = 0;
+  return packets.map((packet, index) => {
+    const before = { packets: index, time };
+    const arrival = parseArrival(JSON.stringify(packet), "packets.jsonl", index + 1, host, before);
+    time = arrival.time;
+    return arrival;
+  });
+}
+
+/** What is left out and what is undefined are the same. */
+function plain(answer: unknown): unknown {
+  return JSON.parse(JSON.stringify(answer));
+}
