@@ -90,6 +90,8 @@ export function holds(program: usize, clause: usize, packet: usize): u32 {
       good = (((load<u32>(packet + (load<u32>(test, TEST_FIELD) << 2)) & a) == b) as bool) != negated;
     } else if (kind == TEST_SET) {
       good = inSet(data + a, b, load<u32>(packet + (load<u32>(test, TEST_FIELD) << 2)));
+      const other = <usize>load<u32>(test, TEST_C);
+      if (!good && other != 0) good = inSet(data + a, b, load<u32>(packet + (other << 2)));
     } else if (kind == TEST_LIMIT) {
       good = limit(a, b, load<u32>(test, TEST_C));
     } else if (kind == TEST_NTH) {

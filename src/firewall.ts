@@ -50,7 +50,7 @@ import type { Arrival } from "./packet/packet.ts";
 import { UnsupportedError } from "./reference/error.ts";
 import type { ClassbenchRule } from "./rules/classbench.ts";
 import { refuseUnmodelled } from "./rules/modelled.ts";
-import type { Hook, Ruleset, TableName } from "./rules/ruleset.ts";
+import type { Chain, Hook, Ruleset, TableName } from "./rules/ruleset.ts";
 import { drawPackets, loadTraffic, TRAFFIC_KINDS } from "./traffic/traffic.ts";
 import type { TrafficKind } from "./traffic/traffic.ts";
 
@@ -139,6 +139,8 @@ const FLOWS = 262_144;
 const STEP = 1 << 17;
 /** Rule numbers of one batch's traces. */
 const TRACE_WORDS = 1 << 20;
+/** Rules of one packet's trace; one that meets more is answered without traces alone. */
+const MOST_TRACED = 1 << 22;
 const STATE_BYTES = 16;
 const COUNTER_BYTES = 16;
 
@@ -167,6 +169,7 @@ export class Firewall {
   readonly #flows: number;
   #events = 0;
   #trace = 0;
+  #mostTraced: number | null = null;
   #traceWords = 0;
   #traffic = 0;
   #tally = 0;
@@ -229,8 +232,7 @@ export class Firewall {
     const answers: Answer[] = [];
     this.#nextIndex = options.first ?? this.#nextIndex;
     const trace = options.trace ?? false;
-    // a packet cannot meet more rules than there are clauses, over lo twice
-    const most = 2 * this.clauseCount + 64;
+    const most = trace ? (this.#mostTraced ??= Math.min(MOST_TRACED, (1 + ANSWERS) * mostRulesMet(this.ruleset))) : 1;
     const batch = trace ? Math.max(1, Math.min(BATCH, Math.floor(TRACE_WORDS / most))) : BATCH;
     if (trace && this.#trace === 0) {
       this.#traceWords = Math.max(TRACE_WORDS, most);
@@ -424,6 +426,9 @@ export class Firewall {
       traced = end;
       const answerEnd = view.getUint16(at + DECISION_ANSWER_END, true);
       const eventEnd = view.getUint32(at + DECISION_EVENT_END, true);
+      if (end === this.#traceWords && trace) {
+        throw new UnsupportedError(`it meets more than ${MOST_TRACED} rules, which no trace holds`, arrival.id);
+      }
       const reason = unmodelled(view, at);
       if (reason !== null) throw new UnsupportedError(reason, arrival.id);
       const { packet } = arrival;
@@ -500,6 +505,35 @@ export function benchChain(
 /** A ClassBench filter set; the answer of the batch is the number of the first rule that holds, from 0. */
 export function benchClassbench(rules: readonly ClassbenchRule[]): Batch {
   return new Batch(lowerClassbench(rules));
+}
+
+/** Bounds the rules and policies that one packet meets, and marks of levels, over lo twice: chains that call each other often multiply. */
+function mostRulesMet({ tables }: Ruleset): number {
+  let sum = 0;
+  for (const { chains } of tables) {
+    const byName = new Map(chains.map((chain) => [chain.name, chain]));
+    const lengths = new Map<Chain, number>();
+    // chains may call each other thousands deep
+    const path = chains.flatMap((chain) => (chain.policy === null ? [] : [{ chain, next: 0, length: 1 }]));
+    for (let here = path.at(-1); here !== undefined; here = path.at(-1)) {
+      const rule = here.chain.rules[here.next];
+      if (rule === undefined) {
+        lengths.set(here.chain, here.length);
+        path.pop();
+        continue;
+      }
+      const { target } = rule;
+      const callee = target?.kind === "jump" || target?.kind === "goto" ? byName.get(target.chain)! : null;
+      const length = callee === null ? 0 : lengths.get(callee);
+      if (length === undefined) path.push({ chain: callee!, next: 0, length: 1 });
+      else {
+        here.length += 1 + length;
+        here.next++;
+      }
+    }
+    for (const chain of chains) if (chain.policy !== null) sum += lengths.get(chain)!;
+  }
+  return 2 * sum + 16;
 }
 
 function clausesOf(program: Program): number {

@@ -163,7 +163,7 @@ export const REJECT_TCP_RESET = 256;
  *                    owner, mss: least; socket: nothing
  *  12  u32  b        masked: value; set: how many intervals; limit: credits that a packet costs; nth: every;
  *                    random: number of the memory; mac: lower four bytes; owner, mss: most
- *  16  u32  c        limit: most credits; nth: packet; random: number of the rule; mac: number of lo; owner: offset in the origin record
+ *  16  u32  c        set: another FIELD_ that may lie there instead, 0: none; limit: most credits; nth: packet; random: number of the rule; mac: number of lo; owner: offset in the origin record
  *  20  u32  negated  0 or 1
  */
 export const TEST_BYTES = 24;
@@ -176,7 +176,7 @@ export const TEST_NEGATED = 20;
 
 /** (field & a) == b. */
 export const TEST_MASKED = 0;
-/** The field lies in one of b intervals (sorted pairs lo, hi). */
+/** The field, or field c, lies in one of b intervals (sorted pairs lo, hi). */
 export const TEST_SET = 1;
 export const TEST_LIMIT = 2;
 export const TEST_NTH = 3;

@@ -85,6 +85,34 @@ test("60 chains, each of which calls the next one twice, are compiled", () => {
   checked(lines, (draw) => ({ src: address(draw), dport: draw.below(60) }));
 });
 
+test("5,000 chains, each of which calls the next one, are compiled", () => {
+  const lines = Array.from({ length: 5000 }, (_, i) => `:C${i} - [0:0]`);
+  lines.push("-A FORWARD -j C0");
+  for (let i = 0; i < 4999; i++) lines.push(`-A C${i} ${i % 3 === 0 ? "-g" : "-j"} C${i + 1}`);
+  lines.push("-A C4999 -p tcp -j ACCEPT", "-A FORWARD -j DROP");
+  checked(lines, (draw) => ({ src: address(draw), proto: draw.below(2) === 0 ? "tcp" : "udp" }), 6);
+});
+
+test("lists of --ports on both sides of 2,000 rules are compiled", () => {
+  const draw = new Draw(3);
+  const list = (): string => Array.from({ length: 15 }, () => draw.below(2000)).join();
+  const lines = Array.from(
+    { length: 2000 },
+    (_, i) =>
+      `-A FORWARD -p udp -m multiport --ports ${list()} -m multiport ${i % 2 === 0 ? "! " : ""}--ports ${list()} -j LOG`,
+  );
+  checked(lines, (draw) => ({ sport: draw.below(2000), dport: draw.below(2000) }), 100);
+});
+
+test("a packet that meets more rules than a trace holds is refused, not traced short", () => {
+  const lines = Array.from({ length: 32 }, (_, i) => `:C${i} - [0:0]`);
+  lines.push("-A FORWARD -j C0");
+  for (let i = 0; i < 30; i++) lines.push(`-A C${i} -j C${i + 1}`, `-A C${i} -j C${i + 2}`);
+  assert.throws(() => {
+    checked(lines, () => ({}), 1);
+  }, /it meets more than 4194304 rules, which no trace holds/);
+});
+
 test("10,000 rules that are wild in both addresses are compiled", () => {
   const lines: string[] = [];
   const draw = new Draw(2);

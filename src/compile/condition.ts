@@ -85,6 +85,9 @@ export const DRAWS = -1;
 /** More boxes than these for one rule, and its largest sets become tests. */
 const MOST_BOXES = 16;
 
+/** Longer lists of `--ports` are tested: n ranges would be n * (n + 2) boxes. */
+const MOST_EITHER_PORTS = 3;
+
 const PORT_MAX = 0xffff;
 const TCP_HEADER_BYTES = 20;
 const UDP_HEADER_BYTES = 8;
@@ -134,7 +137,7 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
     }
   };
   const among = (field: number, set: Intervals): void => {
-    if ((context.volatileFields >>> field) & 1) tests.push({ kind: TEST_SET, field, set });
+    if ((context.volatileFields >>> field) & 1) tests.push({ kind: TEST_SET, field, orField: 0, set });
     else both(field, set);
   };
   const maskedField = (field: number, mask: number, value: number, negated: boolean): void => {
@@ -198,6 +201,8 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
               [FIELD_DPORT, others],
             ],
           ]);
+        else if (set.length > 2 * MOST_EITHER_PORTS)
+          tests.push({ kind: TEST_SET, field: FIELD_SPORT, orField: FIELD_DPORT, set });
         else
           either([
             [[FIELD_SPORT, set]],
@@ -414,7 +419,7 @@ function closed(products: readonly Product[], tests: Test[]): Stage {
       // the largest set becomes a test, its span stays in the box
       const field = largestSet(small);
       const set = small[field]!;
-      sets.push({ kind: TEST_SET, field, set });
+      sets.push({ kind: TEST_SET, field, orField: 0, set });
       small[field] = [set[0]!, set[set.length - 1]!];
       count = (count * 2) / set.length;
     }

@@ -192,6 +192,7 @@ class Data {
         words[TEST_FIELD / 4] = test.field;
         words[TEST_A / 4] = set;
         words[TEST_B / 4] = test.set.length / 2;
+        words[TEST_C / 4] = test.orField;
         break;
       case TEST_LIMIT:
         words[TEST_A / 4] = test.state;

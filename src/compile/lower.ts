@@ -13,7 +13,8 @@
 // policy's clause, the last one, which holds for every packet.
 //
 // Folding can multiply. What a full expansion would cost is counted before (expansion below); chains that pass the
-// budget become programs of their own, lowered once for any packet, which a CALL runs and which BACK leaves.
+// budget become programs of their own, lowered once for any packet, which a CALL runs and which BACK leaves. So do chains
+// at every so many levels, that lowering one into another has an end before the stack of the machine has.
 //
 // Follows ipt_do_table() in net/ipv4/netfilter/ip_tables.c.
 
@@ -69,6 +70,8 @@ export interface LowerContext extends Omit<ConditionContext, "volatileFields"> {
 const FOLD_BUDGET = 2_000;
 /** ... or this many times the rules that are there, if that is more. */
 const FOLD_FACTOR = 4;
+/** Chains that call one another further down than this are shared. */
+const MOST_LEVELS = 200;
 /** A jump with more boxes than these is not folded: each clause of the body would be multiplied by them. */
 const MOST_FOLDED_BOXES = 4;
 /** A program of more boxes is refused. */
@@ -366,17 +369,21 @@ function natRecord(range: NatRange): NatRecord {
   };
 }
 
-/** The chain and all it calls, callers before what they call. Loops are refused by the parser. */
+/** The chain and all it calls, callers before what they call; they may be thousands deep. Loops are refused by the parser. */
 function reachedFrom(start: Chain, chains: ReadonlyMap<string, Chain>): readonly Chain[] {
-  const done = new Set<Chain>();
+  const seen = new Set([start]);
   const order: Chain[] = [];
-  const visit = (chain: Chain): void => {
-    if (done.has(chain)) return;
-    done.add(chain);
-    for (const callee of callees(chain, chains)) visit(callee);
-    order.push(chain);
-  };
-  visit(start);
+  const path = [{ chain: start, rest: callees(start, chains) }];
+  for (let here = path.at(-1); here !== undefined; here = path.at(-1)) {
+    const callee = here.rest.pop();
+    if (callee === undefined) {
+      order.push(here.chain);
+      path.pop();
+    } else if (!seen.has(callee)) {
+      seen.add(callee);
+      path.push({ chain: callee, rest: callees(callee, chains) });
+    }
+  }
   return order.reverse();
 }
 
@@ -388,7 +395,7 @@ function callees(chain: Chain, chains: ReadonlyMap<string, Chain>): Chain[] {
   return out;
 }
 
-/** Chains to lower once and CALL, because folding every call of them would pass the budget; largest gain first. */
+/** Chains to lower once and CALL: the deepest, and where folding every call would pass the budget, those of largest gain. */
 function chainsToShare(
   start: Chain,
   reached: readonly Chain[],
@@ -396,6 +403,15 @@ function chainsToShare(
 ): ReadonlyMap<Chain, number> {
   const shared = new Map<Chain, number>();
   const calls = new Map(reached.map((chain) => [chain, callees(chain, chains)]));
+  const levels = new Map([[start, 0]]);
+  for (const chain of reached) {
+    let level = levels.get(chain)!;
+    if (level > MOST_LEVELS) {
+      shared.set(chain, shared.size);
+      level = 0;
+    }
+    for (const callee of calls.get(chain)!) levels.set(callee, Math.max(levels.get(callee) ?? 0, level + 1));
+  }
   const ruleCount = reached.reduce((sum, chain) => sum + chain.rules.length, 0);
   const budget = Math.max(FOLD_BUDGET, FOLD_FACTOR * ruleCount);
   for (;;) {

@@ -32,7 +32,13 @@ export type Test =
       readonly value: number;
       readonly negated: boolean;
     }
-  | { readonly kind: typeof TEST_SET; readonly field: number; readonly set: Intervals }
+  | {
+      readonly kind: typeof TEST_SET;
+      readonly field: number;
+      /** Another field that may lie in the set instead; 0: none. */
+      readonly orField: number;
+      readonly set: Intervals;
+    }
   | { readonly kind: typeof TEST_LIMIT; readonly state: number; readonly cost: number; readonly cap: number }
   | {
       readonly kind: typeof TEST_NTH;

@@ -45,6 +45,9 @@ function endsChain({ header, matches, target }: Rule): boolean {
   return matches.length === 0 && !src && !dst && !v6 && !inIface && !outIface && !proto && !fragment;
 }
 
+/** Chains of a loop that a message names. */
+const MOST_SHOWN = 8;
+
 /** Depth first, without recursion: chains may be thousands deep. */
 function walk(chains: ReadonlyMap<string, Walk>, hook: Hook): void {
   const path = [chains.get(hook)!];
@@ -72,7 +75,8 @@ function walk(chains: ReadonlyMap<string, Walk>, hook: Hook): void {
 
 function refuseLoop(path: readonly Walk[], called: Walk, rule: Rule): never {
   const names = path.slice(path.indexOf(called)).map(({ chain }) => chain.name);
-  const loop = [...names, called.chain.name].join(" -> ");
+  const shown = names.length > MOST_SHOWN ? [...names.slice(0, MOST_SHOWN), "..."] : names;
+  const loop = [...shown, called.chain.name].join(" -> ");
   return fail(rule, `the chains call each other without end: ${loop}`, called.chain.name);
 }
 
