@@ -73,8 +73,9 @@ export function beginLog(): void {
   if (level() == 0) {
     home = out();
     homeDetail = detail();
+  } else {
+    keep();
   }
-  write();
 }
 
 /** The packet that came has been everywhere. */

@@ -113,6 +113,7 @@ import {
   UNMODELLED_SOURCE_ROUTE,
   VERDICT_FORWARDED,
   VERDICT_SENT,
+  WHERE_BEFORE_NETFILTER,
   WHERE_ROUTING,
   WHERE_TRANSMIT,
 } from "../src/layout";
@@ -402,7 +403,10 @@ function arrive(): void {
     fail(WHERE_ROUTING, ERRNO_EIO);
     return;
   }
-  if (frame() == FRAME_OTHERHOST) return;
+  if (frame() == FRAME_OTHERHOST) {
+    drop(WHERE_BEFORE_NETFILTER);
+    return;
+  }
   set(FIELD_OUT_IFACE, 0);
   busy = true;
   receive();
@@ -471,12 +475,10 @@ function routeInput(): bool {
   return drop(WHERE_ROUTING);
 }
 
-/** Sets the packet down as dropped by routing; true if it asks for no route of its own. */
+/** It asks for no route of its own; otherwise it is dropped. */
 function mayBeRouted(flags: u32): bool {
-  drop(WHERE_ROUTING);
   if ((get(FIELD_FACTS) & FACT_SOURCE_ROUTED) == 0) return true;
-  if ((flags & IFACE_SOURCE_ROUTE) != 0) unmodelled(UNMODELLED_SOURCE_ROUTE);
-  return false;
+  return (flags & IFACE_SOURCE_ROUTE) != 0 ? unmodelled(UNMODELLED_SOURCE_ROUTE) : drop(WHERE_ROUTING);
 }
 
 function toGroup(src: u32, iface: u32, mark: u32): bool {

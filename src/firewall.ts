@@ -433,12 +433,12 @@ export class Firewall {
       if (reason !== null) throw new UnsupportedError(reason, arrival.id);
       const { packet } = arrival;
       const answersAt = this.#answers + answered * ANSWER_BYTES;
-      const generated = readGenerated(view, answersAt, answered, answerEnd - answered, packet, this);
+      const changed = this.#origins === 0 ? {} : changedBy(this.#origin(i), packet);
+      const generated = readGenerated(view, answersAt, answered, answerEnd - answered, packet, this, changed);
       const detail = this.#details + i * DETAIL_BYTES;
       const word = (offset: number): number => view.getUint32(detail + offset, true);
       const inner = word(DETAIL_QUOTED * 4) === QUOTED_NONE ? null : quotedOf(word, DETAIL_QUOTED_SRC * 4, packet);
       const outcome = readOutcome(view, at, packet, this, generated, inner);
-      const changed = this.#origins === 0 ? {} : changedBy(this.#origin(i), packet);
       answers.push({
         outcome: { ...outcome, packet: { ...outcome.packet, ...changed } },
         ...traces,

@@ -4,6 +4,7 @@ import type { RuleCounter } from "../classifier.ts";
 import type { Answer } from "../firewall.ts";
 import type { Host } from "../host/host.ts";
 import type { Arrival } from "../packet/packet.ts";
+import { UnsupportedError } from "../reference/error.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
 import { sameAnswer } from "./difference.ts";
 import { engineKnows, referenceDecider, wasmDecider } from "./engine.ts";
@@ -25,8 +26,9 @@ export interface Compared extends Answers {
 }
 
 export class Comparison {
-  readonly #engine: Decider | null;
+  #engine: Decider | null;
   readonly #reference: Decider | null;
+  readonly #mayFallBack: boolean;
   readonly #mostCompared: number;
   #packets = 0;
 
@@ -35,6 +37,7 @@ export class Comparison {
     const trace = decide.trace || asked === "both";
     this.#engine = asked === "reference" ? null : wasmDecider(ruleset, host, { ...decide, trace });
     this.#reference = asked === "wasm" ? null : referenceDecider(ruleset, host, decide);
+    this.#mayFallBack = engine === undefined;
     this.#mostCompared = engine === undefined ? COMPARED_PACKETS : Infinity;
   }
 
@@ -56,6 +59,12 @@ export class Comparison {
     const differs = wanted.answers.findIndex((answer, index) => {
       return index < given.answers.length && !sameAnswer(given.answers[index]!, answer);
     });
+    if (differs < 0 && this.#mayFallBack && given.failure instanceof UnsupportedError) {
+      // what the engine does not know it cannot follow: from here on the reference answers alone
+      this.#engine = null;
+      const rest = wanted.failure === null ? this.#reference.answer(arrivals.slice(most)) : { ...wanted, answers: [] };
+      return { answers: [...wanted.answers, ...rest.answers], failure: rest.failure, difference: null };
+    }
     if (differs < 0) return { answers: given.answers, failure: given.failure ?? wanted.failure, difference: null };
     const difference = { engine: given.answers[differs]!, reference: wanted.answers[differs]! };
     return { answers: given.answers.slice(0, differs), failure: null, difference };

@@ -11,7 +11,9 @@ import { PORT_PROTOCOLS } from "./details.ts";
 import { readJourney } from "./records.ts";
 import type { OutcomeContext } from "./records.ts";
 
-/** `count` records at `at`, of which the first has the number `first`: answers to `packet`, and to each other. */
+const TCP = 6;
+
+/** `count` records at `at`, of which the first has the number `first`: answers to `packet`, and to each other. `changed`: its options. */
 export function readGenerated(
   view: DataView,
   at: number,
@@ -19,6 +21,7 @@ export function readGenerated(
   count: number,
   packet: Packet,
   context: OutcomeContext,
+  changed: Pick<Header, "mss"> = {},
 ): readonly Generated[] {
   const generated: Generated[] = [];
   // as they were made
@@ -28,7 +31,8 @@ export function readGenerated(
     const word = (offset: number): number => view.getUint32(record + offset, true);
     const number = word(layout.ANSWER_ANSWERED);
     const answered = number === layout.NONE ? packet : answers[number - first]!;
-    const refused = rewrite(answered, headerOf(view, record + layout.ANSWER_REFUSED, answered));
+    const before = headerOf(view, record + layout.ANSWER_REFUSED, answered);
+    const refused = rewrite(answered, number === layout.NONE ? { ...changed, ...before } : before);
     const made = makeAnswer(refused, kindOf(word), word(layout.ANSWER_SRC), word(layout.ANSWER_MTU));
     answers.push(made);
     const header = headerOf(view, record + layout.ANSWER_PACKET, made);
@@ -61,6 +65,7 @@ function headerOf(view: DataView, at: number, { icmpId, sport, dport, proto }: P
     icmpId: isIcmp ? word(layout.FIELD_SPORT) : icmpId,
     ttl: word(layout.FIELD_TTL),
     tos: word(layout.FIELD_TOS),
+    ...(proto === TCP ? { tcpFlags: word(layout.FIELD_TCP_FLAGS) } : {}),
   };
 }
 
