@@ -3,13 +3,19 @@
 // Memory (16 bytes for each limit, nth or chance, zero at first):
 //   limit   f64 credits left, f64 clock of the last evaluation in credits, plus 1
 //   nth     u32 evaluations, modulo `every`
+//   quota   u64 bytes left, u64 1 once it has been asked
 //   random  u32 packet + 1 of the last evaluation, u32 evaluations for that packet
 
 import {
   CLAUSE_TEST_COUNT,
   CLAUSE_TESTS,
+  FIELD_DST,
   FIELD_IN_IFACE,
+  FIELD_LENGTH,
+  FIELD_OUT_IFACE,
+  FIELD_SRC,
   FIELD_TRANSPORT,
+  FIELD_TTL,
   MSS_BROKEN,
   MSS_KNOWN,
   ORIGIN_FLAGS,
@@ -19,6 +25,7 @@ import {
   ORIGIN_MAC_HIGH,
   ORIGIN_MAC_LOW,
   ORIGIN_MSS,
+  RECENT_DST,
   TEST_A,
   TEST_B,
   TEST_BYTES,
@@ -33,7 +40,9 @@ import {
   TEST_NEGATED,
   TEST_NTH,
   TEST_OWNER,
+  TEST_QUOTA,
   TEST_RANDOM,
+  TEST_RECENT,
   TEST_SET,
   TEST_SOCKET,
   TRANSPORT_LATER,
@@ -42,6 +51,7 @@ import {
 import { chance } from "./chance";
 import { origin } from "./origin";
 import { dataOf } from "./program";
+import { recent } from "./recent";
 
 export const FAILS: u32 = 0;
 export const HOLDS: u32 = 1;
@@ -119,6 +129,16 @@ export function holds(program: usize, clause: usize, packet: usize): u32 {
       const mss = load<u32>(origin, ORIGIN_MSS);
       if (mss == MSS_BROKEN) return DROPPED;
       good = (((mss & MSS_KNOWN) != 0 && (mss & 0xffff) - a <= b - a) as bool) != negated;
+    } else if (kind == TEST_RECENT) {
+      const flags = load<u32>(test, TEST_FIELD);
+      const address = load<u32>(packet + ((flags & RECENT_DST) != 0 ? FIELD_DST * 4 : FIELD_SRC * 4));
+      const forwarded =
+        load<u32>(packet, FIELD_OUT_IFACE * 4) != 0 && (load<u32>(origin, ORIGIN_FLAGS) & ORIGIN_HAS_SOCKET) == 0;
+      const ttl = load<u32>(packet, FIELD_TTL * 4) + <u32>forwarded;
+      good = recent(a, flags, b, load<u32>(test, TEST_C), negated, address, ttl, floor<f64>(now * 1000 + 0.5));
+    } else if (kind == TEST_QUOTA) {
+      good =
+        quota(a, ((<u64>load<u32>(test, TEST_C)) << 32) | (<u64>b), load<u32>(packet, FIELD_LENGTH * 4)) != negated;
     } else {
       good = false;
     }
@@ -146,6 +166,16 @@ function nth(state: u32, every: u32, packet: u32): bool {
   const evaluation = load<u32>(at);
   store<u32>(at, evaluation + 1 == every ? 0 : evaluation + 1);
   return evaluation == packet;
+}
+
+/** quota_mt() of xt_quota.c; what does not fit leaves nothing for those behind it. */
+function quota(state: u32, whole: u64, length: u32): bool {
+  const at = states + <usize>state * STATE_BYTES;
+  const left = load<u64>(at, 8) != 0 ? load<u64>(at) : whole;
+  const fits = left >= <u64>length;
+  store<u64>(at, fits ? left - <u64>length : 0);
+  store<u64>(at, 1, 8);
+  return fits;
 }
 
 /** The clock in credits. */

@@ -9,6 +9,7 @@ export { setGuards } from "./guard";
 export { beginPacket, run, setLookUp, setTrace, traceCount } from "./look-up";
 export { allocate, mark, release, setPageLimit } from "./memory";
 export { setOrigins } from "./origin";
+export { setLists } from "./recent";
 export { tally } from "./tally";
 export { generate } from "./traffic";
 export { way } from "./way";

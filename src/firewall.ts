@@ -18,6 +18,7 @@ import { writeDetails } from "./engine/details.ts";
 import { readEvents } from "./engine/events.ts";
 import { quotedOf, readGenerated } from "./engine/generated.ts";
 import { EngineError, Instance } from "./engine/instance.ts";
+import { loadLists } from "./engine/lists.ts";
 import { changedBy, writeOrigin } from "./engine/origins.ts";
 import { isOdd, PLACES, readArrival, readOutcome, unmodelled, VERDICTS, writeArrival } from "./engine/records.ts";
 import type { Host } from "./host/host.ts";
@@ -192,6 +193,7 @@ export class Firewall {
       odd: false,
       addressesOf: addressTypes(host, this.interfaces),
       stateOf: (rule, match) => memory.numberOf(rule, match),
+      listOf: (name) => memory.listOf(name),
     };
     const instance = this.#instance;
     this.#counters = instance.allocateZeroed(this.rules.count * COUNTER_BYTES);
@@ -201,6 +203,7 @@ export class Firewall {
     const stack = instance.allocate((chainCount + 1) * 8);
     instance.exports.setLookUp(this.#counters, stack);
     instance.exports.setGuards(states, options.seed ?? 1);
+    loadLists(instance, memory.lists);
     this.#firewall = loadHost(instance, host, this.interfaces, {
       tracking: this.tracking,
       nat: ruleset.tables.some(({ name }) => name === "nat"),
@@ -489,8 +492,9 @@ export function benchChain(
     odd: false,
     addressesOf: host === null ? null : addressTypes(host, interfaces),
     stateOf: (rule, match) => memory.numberOf(rule, match),
+    listOf: (name) => memory.listOf(name),
   });
-  const batch = new Batch(program, { stateCount: memory.count, seed });
+  const batch = new Batch(program, { stateCount: memory.count, lists: memory.lists, seed });
   const aimed = { program, hook: HOOKS.indexOf(hook), nat: tableName === "nat" };
   return {
     batch,

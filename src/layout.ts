@@ -157,13 +157,16 @@ export const REJECT_TCP_RESET = 256;
  * Test record: 24 bytes, evaluated in order when the boxes of a clause hold.
  *
  *   0  u32  kind     TEST_
- *   4  u32  field    FIELD_
+ *   4  u32  field    FIELD_; recent: RECENT_ bits
  *   8  u32  a        masked: mask; set: byte offset of the intervals in the program's data; limit, nth: number of the
  *                    memory; random: probability of 2^31; intact: least bytes of transport header; mac: upper two bytes;
- *                    owner, mss: least; socket: nothing
+ *                    owner, mss: least; socket: nothing;
+ *                    recent: number of the list; quota: number of the memory
  *  12  u32  b        masked: value; set: how many intervals; limit: credits that a packet costs; nth: every;
- *                    random: number of the memory; mac: lower four bytes; owner, mss: most
- *  16  u32  c        set: another FIELD_ that may lie there instead, 0: none; limit: most credits; nth: packet; random: number of the rule; mac: number of lo; owner: offset in the origin record
+ *                    random: number of the memory; mac: lower four bytes; owner, mss: most; recent: seconds; quota: low half
+ *  16  u32  c        set: another FIELD_ that may lie there instead, 0: none; limit: most credits; nth: packet;
+ *                    random: number of the rule; mac: number of lo; owner: offset in the origin record; recent: hits;
+ *                    quota: high half
  *  20  u32  negated  0 or 1
  */
 export const TEST_BYTES = 24;
@@ -191,6 +194,37 @@ export const TEST_OWNER = 7;
 export const TEST_SOCKET = 8;
 /** The MSS option lies in a..b; a broken TCP header drops the packet. */
 export const TEST_MSS = 9;
+export const TEST_RECENT = 10;
+export const TEST_QUOTA = 11;
+
+/** Which operation, in the two lowest bits. */
+export const RECENT_SET = 0;
+export const RECENT_RCHECK = 1;
+export const RECENT_UPDATE = 2;
+export const RECENT_REMOVE = 3;
+export const RECENT_REAP = 4;
+export const RECENT_RTTL = 8;
+export const RECENT_DST = 16;
+
+/*
+ * List of -m recent: header, then RECENT_ENTRIES entries, then for each `kept` stamps, f64 milliseconds.
+ *
+ *   0  u32  mask, 4 u32 kept, 8 u32 sequence    counts what entries were last seen by
+ *  12       (zero)
+ * Entry: 32 bytes: u32 born (0: free; by the same count), u32 seen, u32 address, u32 ttl, u32 stampCount, u32 next, 8 (zero).
+ */
+export const LIST_BYTES = 16;
+export const LIST_MASK = 0;
+export const LIST_KEPT = 4;
+export const LIST_SEQUENCE = 8;
+export const LIST_ENTRIES = 100;
+export const ENTRY_BYTES = 32;
+export const ENTRY_BORN = 0;
+export const ENTRY_SEEN = 4;
+export const ENTRY_ADDRESS = 8;
+export const ENTRY_TTL = 12;
+export const ENTRY_STAMPS = 16;
+export const ENTRY_NEXT = 20;
 
 /*
  * Origin record: 64 bytes, what else tests ask of a packet; only where some rule of the set does.

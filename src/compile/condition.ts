@@ -37,6 +37,13 @@ import {
   FRAME_OTHERHOST,
   ORIGIN_GID,
   ORIGIN_UID,
+  RECENT_DST,
+  RECENT_RCHECK,
+  RECENT_REAP,
+  RECENT_REMOVE,
+  RECENT_RTTL,
+  RECENT_SET,
+  RECENT_UPDATE,
   TEST_INTACT,
   TEST_LIMIT,
   TEST_MAC,
@@ -44,7 +51,9 @@ import {
   TEST_MSS,
   TEST_NTH,
   TEST_OWNER,
+  TEST_QUOTA,
   TEST_RANDOM,
+  TEST_RECENT,
   TEST_SET,
   TEST_SOCKET,
   TRANSPORT_LATER,
@@ -77,6 +86,8 @@ export interface ConditionContext {
   readonly addressesOf: ((types: readonly AddressType[], iface: number | null) => Intervals) | null;
   /** Number of the memory that belongs to match `match` of rule number `rule`, or to what the rule draws (DRAWS). */
   stateOf(rule: number, match: number): number;
+  /** Number of a list of `-m recent`. */
+  listOf(name: string): number;
 }
 
 /** In the place of a match: the rule's own memory of how often it has drawn for a packet. */
@@ -280,6 +291,29 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
         if (match.uid !== null) tests.push({ kind: TEST_OWNER, which: ORIGIN_UID, ...match.uid });
         if (match.gid !== null) tests.push({ kind: TEST_OWNER, which: ORIGIN_GID, ...match.gid });
         return;
+      case "recent":
+        guard({
+          kind: TEST_RECENT,
+          list: context.listOf(match.name),
+          flags:
+            RECENT_CODES[match.op] |
+            (match.reap ? RECENT_REAP : 0) |
+            (match.rttl ? RECENT_RTTL : 0) |
+            (match.side === "dst" ? RECENT_DST : 0),
+          seconds: match.seconds,
+          hits: match.hitcount,
+          negated: match.negated,
+        });
+        return;
+      case "quota":
+        guard({ kind: TEST_QUOTA, state: state(), quota: match.quota, negated: match.negated });
+        return;
+      case "physdev": {
+        pure();
+        const tests = [match.isBridged, match.isIn, match.isOut, match.in, match.out];
+        if (tests.some((test) => test?.negated === false)) both(FIELD_SRC, EMPTY);
+        return;
+      }
       case "realm":
         pure();
         if ((match.value === 0) === match.negated) both(FIELD_SRC, EMPTY);
@@ -293,10 +327,7 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
       case "connmark":
       case "connbytes":
       case "connlimit":
-      case "recent":
-      case "quota":
       case "time":
-      case "physdev":
       case "rpfilter":
       case "opaque":
         throw new Error(`match ${match.kind} was to be refused`);
@@ -332,6 +363,13 @@ function restricted(product: Product, field: number, set: Intervals): Product {
   out[field] = product[field] === undefined ? set : intersect(product[field], set);
   return out;
 }
+
+const RECENT_CODES = {
+  set: RECENT_SET,
+  rcheck: RECENT_RCHECK,
+  update: RECENT_UPDATE,
+  remove: RECENT_REMOVE,
+} as const;
 
 const DSCP_MASK = 0xfc;
 const ECT_MASK = 3;

@@ -47,6 +47,8 @@ import {
   TEST_MAC,
   TEST_MSS,
   TEST_OWNER,
+  TEST_QUOTA,
+  TEST_RECENT,
   TEST_SOCKET,
   TEST_KIND,
   TEST_LIMIT,
@@ -224,6 +226,19 @@ class Data {
         words[TEST_A / 4] = test.lo;
         words[TEST_B / 4] = test.hi;
         words[TEST_C / 4] = test.which;
+        words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_RECENT:
+        words[TEST_FIELD / 4] = test.flags;
+        words[TEST_A / 4] = test.list;
+        words[TEST_B / 4] = test.seconds;
+        words[TEST_C / 4] = test.hits;
+        words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_QUOTA:
+        words[TEST_A / 4] = test.state;
+        words[TEST_B / 4] = Number(test.quota & 0xffff_ffffn);
+        words[TEST_C / 4] = Number(test.quota >> 32n);
         words[TEST_NEGATED / 4] = Number(test.negated);
         break;
       case TEST_SOCKET:

@@ -1,12 +1,23 @@
 // Which rule keeps which memory: one number for each match that remembers, and one for what a rule draws by lot.
 // Copies of a rule in several hooks share it.
 
+import { stampsKept } from "../net/recent.ts";
 import { TABLES } from "../rules/ruleset.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
 import { DRAWS } from "./condition.ts";
 
+/** A list of `-m recent`. */
+export interface RecentList {
+  /** Of the first rule that names it. */
+  readonly mask: number;
+  /** Times kept of an address: the most that any of its rules needs. */
+  readonly kept: number;
+}
+
 export class MemoryTable {
   readonly count: number;
+  readonly lists: readonly RecentList[];
+  readonly #listNumbers = new Map<string, number>();
   /** By the rule's number, then by match. */
   readonly #numbers = new Map<number, Map<number, number>>();
 
@@ -19,7 +30,8 @@ export class MemoryTable {
         number++;
         const own = new Map<number, number>();
         rule.matches.forEach((match, index) => {
-          if (match.kind === "limit" || (match.kind === "statistic" && match.mode === "nth")) own.set(index, next++);
+          if (match.kind === "limit" || match.kind === "quota" || (match.kind === "statistic" && match.mode === "nth"))
+            own.set(index, next++);
           else if (match.kind === "statistic" && !own.has(DRAWS)) own.set(DRAWS, next++);
         });
         const target = rule.target?.kind;
@@ -29,6 +41,25 @@ export class MemoryTable {
       }
     }
     this.count = next;
+    this.lists = this.#readLists(ruleset);
+  }
+
+  #readLists(ruleset: Ruleset): RecentList[] {
+    const lists: RecentList[] = [];
+    for (const { matches } of ruleset.tables.flatMap(({ chains }) => chains.flatMap(({ rules }) => rules))) {
+      for (const match of matches) {
+        if (match.kind !== "recent") continue;
+        const known = this.#listNumbers.get(match.name);
+        const kept = stampsKept(match.hitcount);
+        if (known === undefined) this.#listNumbers.set(match.name, lists.push({ mask: match.mask, kept }) - 1);
+        else lists[known] = { ...lists[known]!, kept: Math.max(lists[known]!.kept, kept) };
+      }
+    }
+    return lists;
+  }
+
+  listOf(name: string): number {
+    return this.#listNumbers.get(name)!;
   }
 
   /** @param rule its number, see RuleTable */

@@ -9,7 +9,7 @@ export function needsOrigins(ruleset: Ruleset): boolean {
         ({ matches, target }) =>
           target?.kind === "TCPMSS" ||
           target?.kind === "ECN" ||
-          matches.some(({ kind }) => kind === "mac" || kind === "owner" || kind === "tcpmss"),
+          matches.some(({ kind }) => kind === "recent" || kind === "mac" || kind === "owner" || kind === "tcpmss"),
       ),
     ),
   );

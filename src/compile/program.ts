@@ -13,7 +13,9 @@ import {
   TEST_LIMIT,
   TEST_MSS,
   TEST_NTH,
+  TEST_QUOTA,
   TEST_RANDOM,
+  TEST_RECENT,
 } from "../layout.ts";
 import { MAX_U32 } from "./intervals.ts";
 import type { Intervals } from "./intervals.ts";
@@ -63,11 +65,28 @@ export type Test =
       readonly hi: number;
       readonly negated: boolean;
     }
+  | {
+      readonly kind: typeof TEST_RECENT;
+      readonly list: number;
+      readonly flags: number;
+      readonly seconds: number;
+      readonly hits: number;
+      readonly negated: boolean;
+    }
+  | { readonly kind: typeof TEST_QUOTA; readonly state: number; readonly quota: bigint; readonly negated: boolean }
   | { readonly kind: typeof TEST_SOCKET; readonly negated: boolean }
   | { readonly kind: typeof TEST_MSS; readonly lo: number; readonly hi: number; readonly negated: boolean };
 
 /** TEST_MSS and TEST_INTACT drop broken packets. */
-const REMEMBERING: readonly Test["kind"][] = [TEST_LIMIT, TEST_NTH, TEST_RANDOM, TEST_INTACT, TEST_MSS];
+const REMEMBERING: readonly Test["kind"][] = [
+  TEST_LIMIT,
+  TEST_NTH,
+  TEST_RANDOM,
+  TEST_INTACT,
+  TEST_MSS,
+  TEST_RECENT,
+  TEST_QUOTA,
+];
 
 /** Tests whose evaluation leaves a trace behind: a rule that has one is evaluated even if it does nothing else. */
 export function remembers(test: Test): boolean {

@@ -1,8 +1,10 @@
 // One program and many packets: classification alone, without a host around it.
 
+import type { RecentList } from "../compile/memory.ts";
 import type { Program } from "../compile/program.ts";
 import { FIELD_COUNT, PACKET_BYTES, PROGRAM_FIRST_MATCH, PROGRAM_FLAGS } from "../layout.ts";
 import { Instance } from "./instance.ts";
+import { loadLists } from "./lists.ts";
 import { loadProgram } from "./program.ts";
 
 const STATE_BYTES = 16;
@@ -13,6 +15,8 @@ const CACHED_BYTES = 4 * 1024 * 1024;
 export interface BatchOptions {
   /** Memories that the program's guards keep. */
   readonly stateCount?: number;
+  /** Lists of `-m recent`. */
+  readonly lists?: readonly RecentList[];
   readonly seed?: number;
 }
 
@@ -33,6 +37,7 @@ export class Batch {
     const { exports } = this.instance;
     const states = this.instance.allocateZeroed((options.stateCount ?? 0) * STATE_BYTES);
     exports.setGuards(states, options.seed ?? 1);
+    loadLists(this.instance, options.lists ?? []);
     exports.setLookUp(0, this.instance.allocate((program.subs.length + 1) * 8));
     const loaded = loadProgram(this.instance, program);
     this.#at = loaded.at;

@@ -29,6 +29,7 @@ interface Exports {
   generate(traffic: number, packets: number, count: number, first: number): void;
   tally(tally: number, decisions: number, count: number): void;
   setGuards(states: number, seed: number): void;
+  setLists(at: number): void;
   setOrigins(at: number, firstIndex: number): void;
   setLookUp(counters: number, stack: number): void;
   setTrace(at: number, bytes: number): void;

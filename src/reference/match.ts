@@ -138,6 +138,17 @@ function meets(match: Match, place: MatchPlace, skb: Skb, world: World): Holds {
       return (skb.srcMac === match.mac) !== match.negated;
     case "owner":
       return meetsOwner(match, skb);
+    case "recent": {
+      const address = match.side === "src" ? packet.src : packet.dst;
+      // as it was before forwarding
+      const ttl = packet.ttl + (skb.outIface !== null && skb.socket == null ? 1 : 0);
+      return world.memory.history.recent(match, address, ttl);
+    }
+    case "quota":
+      return world.memory.history.quota(place, match, packet.length);
+    case "physdev":
+      // no packet here comes or goes by a port of a bridge
+      return [match.isBridged, match.isIn, match.isOut, match.in, match.out].every((test) => test?.negated ?? true);
     case "realm":
       // no route of a host here has a realm
       return (match.value === 0) !== match.negated;
@@ -148,10 +159,7 @@ function meets(match: Match, place: MatchPlace, skb: Skb, world: World): Holds {
       return meetsConnmark(match, skb);
     case "connbytes":
     case "connlimit":
-    case "recent":
-    case "quota":
     case "time":
-    case "physdev":
     case "rpfilter":
     case "opaque":
       throw new Error(`match ${match.kind} was to be refused`);

@@ -5,6 +5,7 @@
 import { chance } from "../net/chance.ts";
 import { bucketOf, creditClock } from "../net/limit.ts";
 import { TABLES } from "../rules/ruleset.ts";
+import { History } from "./history.ts";
 import type { LimitMatch, Rule, Ruleset, StatisticMatch } from "../rules/ruleset.ts";
 
 /** A match by its rule and its index there: equal matches may be one object. */
@@ -26,6 +27,8 @@ const NO_RULE = 0xffffffff;
 type StatesOf<State> = Map<Rule, Map<number, State>>;
 
 export class Memory {
+  /** Lists and quotas. */
+  readonly history: History;
   readonly #seed: number;
   /** How many rules stand before each one. */
   readonly #numbers = new Map<Rule, number>();
@@ -37,6 +40,7 @@ export class Memory {
   #seconds = 0;
 
   constructor(ruleset: Ruleset, seed: number) {
+    this.history = new History(ruleset);
     this.#seed = seed;
     for (const name of TABLES) {
       const table = ruleset.tables.find((one) => one.name === name);
@@ -51,6 +55,7 @@ export class Memory {
     this.#packet = packet;
     this.#clock = creditClock(seconds);
     this.#seconds = seconds;
+    this.history.start(seconds);
     this.#draws.clear();
   }
 

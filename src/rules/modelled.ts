@@ -49,10 +49,7 @@ function whatOfMatch(match: Match, runner: Runner): string | null {
       return runner === "reference" ? null : `match ${match.kind}`;
     case "connbytes":
     case "connlimit":
-    case "recent":
-    case "quota":
     case "time":
-    case "physdev":
     case "rpfilter":
       return `match ${match.kind}`;
     case "owner":

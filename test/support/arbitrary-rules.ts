@@ -221,7 +221,7 @@ function drawMotif(draw: Draw, site: Site, words: Words, options: RuleOptions): 
 
 function drawRule(draw: Draw, site: Site, words: Words, options: RuleOptions): Rule {
   const target = drawTarget(draw, site, options);
-  const passes = target === null || ["jump", "goto", "LOG", "MARK"].includes(target.kind);
+  const passes = target === null || ["jump", "goto", "LOG", "MARK", "TOS", "DSCP", "TTL", "ECN"].includes(target.kind);
   const conditions = draw.weighted([
     [passes ? 5 : 1, 0],
     [9, 1],
@@ -291,6 +291,34 @@ function addCondition(draw: Draw, draft: Draft, site: Site, words: Words, option
     [9, () => matches.push({ kind: "mark", ...draw.pick(words.marks), negated })],
     [4, () => matches.push(drawIprange(draw, words))],
     [mayGuard(site, options) ? 6 : 0, () => matches.push(drawGuard(draw, options))],
+    [5, () => matches.push(drawFact(draw, site, negated))],
+  ])();
+}
+
+/** A match on a single fact of the packet. */
+function drawFact(draw: Draw, { hooks }: Site, negated: boolean): Match {
+  const within = (...allowed: Hook[]): boolean => hooks.every((hook) => allowed.includes(hook));
+  const lo = draw.pick([20, 28, 40, 44]);
+  return draw.weighted<() => Match>([
+    [3, () => ({ kind: "length", lo, hi: lo + draw.pick([0, 8, 1460]), negated })],
+    [
+      3,
+      () => ({
+        kind: "ttl",
+        op: draw.pick(["eq", "lt", "gt"] as const),
+        ttl: draw.pick([0, 1, 63, 64, 255]),
+        negated: false,
+      }),
+    ],
+    [2, () => ({ kind: "tos", value: draw.pick([0, 8, 0x10]), mask: draw.pick([0xff, 0x3f, 0x18]), negated })],
+    [2, () => ({ kind: "dscp", dscp: draw.pick([0, 2, 46]), negated })],
+    [1, () => ({ kind: "ecn", ece: null, cwr: null, ect: { ect: draw.below(4), negated } })],
+    [2, () => ({ kind: "pkttype", type: draw.pick(["unicast", "broadcast", "multicast"] as const), negated })],
+    [within("PREROUTING", "INPUT", "FORWARD") ? 2 : 0, () => ({ kind: "mac", mac: 0x02ff00000001, negated })],
+    [
+      within("OUTPUT", "POSTROUTING") ? 4 : 0,
+      () => ({ kind: "owner", socketExists: null, uid: { lo: 0, hi: 0, negated }, gid: null, supplGroups: false }),
+    ],
   ])();
 }
 
@@ -469,11 +497,22 @@ function drawTarget(draw: Draw, site: Site, options: RuleOptions): Target | null
     [7, () => null],
     [6, () => drawLog(draw)],
     [11, () => ({ kind: "MARK", value: 0, mask: 0 })],
+    [table === "mangle" ? 8 : 0, () => drawChange(draw)],
     [table === "filter" ? 9 : 0, () => ({ kind: "REJECT", with: draw.pick(REJECT_KINDS) })],
     [within("PREROUTING", "OUTPUT") ? 16 : 0, () => ({ kind: "DNAT", range: drawRange(draw, options) })],
     [within("PREROUTING", "OUTPUT") ? 7 : 0, () => ({ kind: "REDIRECT", range: drawRange(draw, options) })],
     [within("POSTROUTING", "INPUT") ? 14 : 0, () => ({ kind: "SNAT", range: drawRange(draw, options) })],
     [within("POSTROUTING") ? 20 : 0, () => ({ kind: "MASQUERADE", range: drawRange(draw, options) })],
+  ])();
+}
+
+/** A target of mangle that changes the header. */
+function drawChange(draw: Draw): Target {
+  return draw.pick<() => Target>([
+    () => ({ kind: "TOS", value: draw.pick([0, 8, 0x10]), mask: draw.pick([0xff, 0x3f, 0]) }),
+    () => ({ kind: "DSCP", dscp: draw.pick([0, 2, 46]) }),
+    () => ({ kind: "TTL", op: draw.pick(["set", "inc", "dec"] as const), ttl: draw.pick([1, 2, 63, 200]) }),
+    () => ({ kind: "ECN", ece: null, cwr: null, ect: draw.below(4) }),
   ])();
 }
 

@@ -6,7 +6,7 @@
 import { HostError } from "../../src/host/error.ts";
 import { parseHost } from "../../src/host/parse.ts";
 import { Draw } from "./draw.ts";
-import { drawChange, drawFacts, drawFieldMatch } from "./kernel-vocabulary.ts";
+import { drawChange, drawFacts, drawFieldMatch, drawRecent } from "./kernel-vocabulary.ts";
 import type { Json } from "./oracle.ts";
 
 export interface KernelWorld {
@@ -305,6 +305,7 @@ function drawMemory(draw: Draw): string {
     [3, () => `-m limit --limit 1/hour --limit-burst ${draw.between(1, 9)}`],
     [3, () => `-m statistic --mode nth --every ${draw.between(2, 5)} --packet ${draw.below(2)}`],
     [1, () => `-m statistic --mode random ${not(draw)}--probability ${draw.pick([0, 1])}`],
+    [5, () => drawRecent(draw)],
   ])();
 }
 

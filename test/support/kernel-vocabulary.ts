@@ -49,7 +49,22 @@ export function drawFieldMatch(draw: Draw, hooks: readonly string[], proto: stri
       within("INPUT", "FORWARD", "OUTPUT", "POSTROUTING") ? 1 : 0,
       () => `-m realm ${not(draw)}--realm ${draw.below(2)}`,
     ],
+    [1, () => `-m physdev ${not(draw)}--physdev-is-in ${not(draw)}--physdev-in eth0`],
     [incoming ? 1 : 0, () => `-m devgroup ${not(draw)}--src-group ${draw.below(2)}`],
+  ])();
+}
+
+/** Lists are shared by all rules of a set. */
+export function drawRecent(draw: Draw): string {
+  const list = `--name ${draw.pick(["a", "b"])} --mask ${draw.pick(["255.255.255.255", "255.255.0.0", "0.0.0.0"])}`;
+  const side = draw.pick(["", " --rsource", " --rdest"]);
+  const asks = `${draw.chance(0.5) ? `--hitcount ${draw.between(1, 5)} ` : ""}${draw.chance(0.3) ? "--rttl " : ""}`;
+  return draw.weighted<() => string>([
+    [4, () => `-m recent ${not(draw)}--set ${list}${side}`],
+    [3, () => `-m recent ${not(draw)}--rcheck ${asks}${list}${side}`],
+    [3, () => `-m recent ${not(draw)}--update ${asks}${list}${side}`],
+    [1, () => `-m recent ${not(draw)}--remove ${list}${side}`],
+    [2, () => `-m quota ${not(draw)}--quota ${draw.pick([0, 60, 200, 1000])}`],
   ])();
 }
 

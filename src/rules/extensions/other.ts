@@ -56,6 +56,10 @@ const physdev: Extension<PhysdevMatch> = {
       isBridged: flag("physdev-is-bridged"),
     };
   },
+  hooks({ out, isOut, isBridged }) {
+    const unbridged = isBridged === null || isBridged.negated;
+    return (out !== null || isOut !== null) && unbridged ? WITH_PORTS : null;
+  },
   print(match) {
     const iface = (name: string, test: InterfaceTest | null): string =>
       types.printTest(name, test, ({ name: text, wildcard }) => `${text}${wildcard ? "+" : ""}`);
@@ -70,6 +74,9 @@ const physdev: Extension<PhysdevMatch> = {
     );
   },
 };
+
+/** physdev_mt_check(): where the host sends, no port is known yet. */
+const WITH_PORTS: readonly Hook[] = ["PREROUTING", "INPUT", "FORWARD", "POSTROUTING"];
 
 const RPFILTER_FLAGS = ["loose", "validmark", "accept-local", "invert"] as const;
 
