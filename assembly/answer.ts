@@ -160,7 +160,7 @@ function respond(reply: u32, info: u32): void {
   if (ofLevel > MOST_LEVELS) return;
   putAside();
   markTrace(ofLevel);
-  changeOrigin(true);
+  changeOrigin(true, reply != REPLY_RESET);
   const record = makeRecord(reply, info, ofLevel == 1 ? NONE : numberOf(answered));
   const told = toldOf();
   const details = DETAILS + <usize>(ofLevel - 1) * DETAIL_BYTES;

@@ -7,6 +7,8 @@ import {
   MSS_BROKEN,
   MSS_KNOWN,
   ORIGIN_BYTES,
+  ORIGIN_FLAGS,
+  ORIGIN_HAS_SOCKET,
   ORIGIN_MSS,
   ORIGIN_OPTION,
   ORIGIN_ROOM,
@@ -17,12 +19,14 @@ import { firewall, wayMtu } from "./way";
 
 /** Of a packet of which nothing more is known, and of those that the host makes. */
 const BLANK = memory.data(ORIGIN_BYTES);
+const KERNEL = memory.data(ORIGIN_BYTES);
 
 let origins: usize = 0;
 let first: u32 = 0;
 /** The record of the packet that is on its way, and that of the one that came. */
 export let origin: usize = BLANK;
 let own: usize = BLANK;
+
 /** Records of the packets that come next, from number `firstIndex` on; 0: there are none. */
 export function setOrigins(at: usize, firstIndex: u32): void {
   origins = at;
@@ -34,9 +38,13 @@ export function startOrigin(index: u32): void {
   origin = own = origins == 0 ? BLANK : origins + <usize>(index - first) * ORIGIN_BYTES;
 }
 
-/** What the host makes by itself has no frame and no options; `made` false: the packet that came is on its way again. */
-export function changeOrigin(made: bool): void {
-  origin = made ? BLANK : own;
+/**
+ * What the host makes by itself has no frame and no options, and ICMP errors come from a socket of the kernel; `made` false:
+ * the packet that came is on its way again.
+ */
+export function changeOrigin(made: bool, error: bool): void {
+  store<u32>(KERNEL, ORIGIN_HAS_SOCKET, ORIGIN_FLAGS);
+  origin = !made ? own : error ? KERNEL : BLANK;
 }
 
 /** IPv4 and TCP header without options. */

@@ -7,7 +7,7 @@
 // What leaves by lo waits in a queue until the kernel has time for it: at once where the host itself is sending, behind
 // the packet that is being received otherwise (netif_rx() in net/core/dev.c).
 
-import { DETAIL_BYTES } from "../src/layout";
+import { DETAIL_BYTES, FIELD_PROTO } from "../src/layout";
 import { ct, ctReply, setConnection } from "./conntrack";
 import { markTrace } from "./look-up";
 import { copyRecord } from "./memory";
@@ -16,6 +16,7 @@ import { changeOrigin } from "./origin";
 /** The packet's record, then SKB_ words. */
 export const CURRENT = memory.data(128, 16);
 const CONTEXT_BYTES: usize = 128;
+const ICMP: u32 = 1;
 
 /** u32: its decision record. */
 export const SKB_OUT: usize = 64;
@@ -103,7 +104,7 @@ export function loadContext(from: usize): void {
   setConnection(load<u32>(CURRENT, SKB_CT), load<u32>(CURRENT, SKB_CT_REPLY));
   if (level() == before) return;
   markTrace(level());
-  changeOrigin(level() != 0);
+  changeOrigin(level() != 0, load<u32>(CURRENT, FIELD_PROTO * 4) == ICMP);
 }
 
 // -- aside
