@@ -48,7 +48,7 @@ import {
   VERDICT_UNMODELLED,
 } from "./layout.ts";
 import type { Arrival } from "./packet/packet.ts";
-import { UnsupportedError } from "./reference/error.ts";
+import { NFT_READS_OTHERWISE, UnsupportedError } from "./reference/error.ts";
 import type { ClassbenchRule } from "./rules/classbench.ts";
 import { refuseUnmodelled } from "./rules/modelled.ts";
 import type { Chain, Hook, Ruleset, TableName } from "./rules/ruleset.ts";
@@ -165,6 +165,7 @@ export class Firewall {
   /** Origin records; 0: no rule asks for them. */
   #origins = 0;
   readonly #stateless: boolean;
+  readonly #nft: boolean;
   readonly #details: number;
   readonly #answers: number;
   readonly #flows: number;
@@ -182,6 +183,7 @@ export class Firewall {
     this.ruleset = ruleset;
     this.host = host;
     this.#stateless = options.stateless ?? false;
+    this.#nft = options.backend === "nft";
     this.rules = new RuleTable(ruleset);
     this.interfaces = new InterfaceTable(host.interfaces.map((iface) => iface.name));
     this.tracking = host.conntrack || needsTracking(ruleset);
@@ -389,6 +391,8 @@ export class Firewall {
 
   #batch(arrivals: readonly Arrival[], trace: boolean, answers: Answer[]): void {
     const instance = this.#instance;
+    const odd = this.#nft ? arrivals.find((arrival) => isOdd(arrival.packet)) : undefined;
+    if (odd !== undefined) throw new UnsupportedError(NFT_READS_OTHERWISE, odd.id);
     if (!this.#oddLoaded && arrivals.some((arrival) => isOdd(arrival.packet))) {
       loadChains(instance, this.#firewall, this.ruleset, { ...this.#context, odd: true });
       this.#oddLoaded = true;

@@ -1,5 +1,9 @@
 // What the reference does not model yet, said instead of guessed.
 
+/** Matches for tcp and udp are comparisons of bytes there, and drop nothing. */
+export const NFT_READS_OTHERWISE =
+  "iptables-nft reads later fragments, and headers cut short, in a way of its own that is not modelled";
+
 /** A packet whose answer is not modelled; `message` names it. */
 export class UnsupportedError extends Error {
   override readonly name = "UnsupportedError";

@@ -11,6 +11,7 @@ import type {
   Trace,
 } from "../classifier.ts";
 import type { Host } from "../host/host.ts";
+import { PROTO_TCP, PROTO_UDP } from "../net/protocol.ts";
 import { wordOf } from "../packet/made.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
 import { endpointsOf } from "../packet/rewrite.ts";
@@ -22,7 +23,7 @@ import { walk } from "./chain.ts";
 import { Connections } from "./connection.ts";
 import { tracks } from "./conntrack.ts";
 import { Counters } from "./counters.ts";
-import { UnsupportedError } from "./error.ts";
+import { NFT_READS_OTHERWISE, UnsupportedError } from "./error.ts";
 import { Fragments } from "./fragments.ts";
 import type { Log } from "./log.ts";
 import type { World } from "./match.ts";
@@ -94,7 +95,8 @@ export class Reference {
   /** @param index of the packet in the run, from 0, by which lots are drawn; counted by itself if it is not given */
   run(arrival: Arrival, index = this.#packets): ReferenceAnswer {
     this.#packets = index + 1;
-    const { world, connections } = this.#around;
+    const { world, connections, backend } = this.#around;
+    if (backend === "nft" && isOdd(arrival.packet)) throw new UnsupportedError(NFT_READS_OTHERWISE, arrival.id);
     world.memory.start(index, arrival.time);
     connections?.start(arrival.time);
     const way = new Way(this.#around, arrival);
@@ -112,6 +114,12 @@ export class Reference {
       connections: connections?.events ?? [],
     };
   }
+}
+
+/** A later fragment, or one whose TCP or UDP header is not all there. */
+function isOdd({ proto, fragmentOffset, length, headerLength }: Packet): boolean {
+  const wanted = proto === PROTO_TCP ? 20 : proto === PROTO_UDP ? 8 : 0;
+  return fragmentOffset > 0 || length - headerLength < wanted;
 }
 
 function outcomeOf(arrival: Arrival, log: Log, made: readonly Log[], tracking: boolean): Outcome {

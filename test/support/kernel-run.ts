@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import type { KernelWorld } from "./kernel-arbitrary.ts";
+import { compareEngine } from "./kernel-engine.ts";
 import { compareWorld, showWorld, shrinkWorld } from "./kernel-world.ts";
 
 export interface KernelRun {
@@ -9,6 +10,8 @@ export interface KernelRun {
   /** Packets that both have answered, in the same words. */
   readonly compared: number;
   readonly unmodelled: number;
+  /** Packets that the engine has answered like the reference. */
+  readonly byEngine: number;
 }
 
 const SHRINK_SECONDS = 40;
@@ -23,10 +26,13 @@ export function runWorlds(
   { first, least, seconds }: { readonly first: number; readonly least: number; readonly seconds: number },
 ): KernelRun {
   const end = Date.now() + seconds * 1000;
-  const run = { worlds: 0, compared: 0, unmodelled: 0 };
+  const run = { worlds: 0, compared: 0, unmodelled: 0, byEngine: 0 };
   for (let seed = first; run.worlds < least || Date.now() < end; seed++) {
     const world = draw(seed);
     const { compared, unmodelled, difference } = compareWorld(world);
+    const engine = compareEngine(world);
+    run.byEngine += engine.compared;
+    if (engine.difference !== null) assert.fail(`seed ${seed}: ${engine.difference}\n\n${showWorld(world)}`);
     run.worlds++;
     run.compared += compared;
     run.unmodelled += unmodelled;

@@ -28,9 +28,10 @@ const OPENING = ["S", "S", "S", "S", "A", "PA", "SEC"];
 const CLIENT = ["S", "A", "A", "A", "PA", "FA", "FA", "R", "RA", "F", "NONE", "FPU", "SA"];
 const SERVER = ["SA", "SA", "SA", "SA", "A", "A", "FA", "FA", "R", "RA", "S", "NONE"];
 
-export function drawKernelSequence(seed: number, packetCount: number): KernelWorld {
+/** `connections`: rules ask of them more than their state, and write there. */
+export function drawKernelSequence(seed: number, packetCount: number, connections = true): KernelWorld {
   const draw = new Draw(seed);
-  const { rules, host } = drawKernelWorld(seed, 0, true);
+  const { rules, host } = drawKernelWorld(seed, 0, connections);
   const tracked = { ...host, conntrack: true };
   const ruleset = parseRuleset(rules, { file: "rules.v4" });
   const model = parseHost(JSON.stringify(tracked), "host.json");
