@@ -18,6 +18,9 @@
 // its flow in it, or leave a trail of stale entries.) Only a full table needs to know at once: then all records are swept,
 // unless none can have timed out since the last time.
 //
+// Packets come in batches, so the heads and records that the next ones will ask for are loaded side by side (`warm` in
+// conntrack.ts): with a million flows that alone doubles the rate.
+//
 // Heads: 12 bytes for each flow that there may be (nf_conntrack_max, rounded up to a power of two). Records come in
 // chunks as they are needed and are used again.
 //
@@ -89,11 +92,6 @@ export function setNow(time: f64): void {
   now = time;
 }
 
-/** Whether connections can be kept at all. */
-export function hasFlows(): bool {
-  return heads != 0;
-}
-
 // -- tuples
 
 export function srcOf(flow: usize, reply: u32): u32 {
@@ -150,7 +148,7 @@ function headFor(src: u32, dst: u32, ports: u32, kind: u32): usize {
   return heads + ((<usize>(hashOf(src, dst, ports, kind) & headMask)) << 2);
 }
 
-/** Loads what a look-up of the tuple will need; its value means nothing. */
+/** The first link that a look-up of the tuple would follow; 0: none. */
 export function touch(src: u32, dst: u32, ports: u32, kind: u32): u32 {
   return load<u32>(headFor(src, dst, ports, kind));
 }
@@ -312,7 +310,15 @@ export function setExpiry(flow: usize, expires: f64): void {
 // -- by client socket
 
 function sourceHead(flow: usize): usize {
-  const hash = hashOf(srcOf(flow, 0), 0, portsOf(flow, 0) & 0xffff, kindOf(flow));
+  return sourceHeadFor(srcOf(flow, 0), portsOf(flow, 0), kindOf(flow));
+}
+
+export function touchSource(src: u32, ports: u32, kind: u32): u32 {
+  return load<u32>(sourceHeadFor(src, ports, kind));
+}
+
+function sourceHeadFor(src: u32, ports: u32, kind: u32): usize {
+  const hash = hashOf(src, 0, ports & 0xffff, kind);
   return sourceHeads + ((<usize>(hash & sourceMask)) << 2);
 }
 

@@ -130,6 +130,8 @@ import {
   track,
   TRACK_DROPPED,
   TRACK_UNKNOWN,
+  warm,
+  WARMED,
 } from "./conntrack";
 import { dstOf, srcOf, statusOf } from "./flow";
 import {
@@ -225,6 +227,7 @@ export function way(
   firewall = firewallAt;
   prepareLog();
   for (let i: u32 = 0; i < count; i++) {
+    if (i % WARMED == 0) warm(packets + <usize>i * PACKET_BYTES, min(WARMED, count - i));
     copyRecord(CURRENT, packets + <usize>i * PACKET_BYTES);
     const decision = decisions + <usize>i * DECISION_BYTES;
     const time = times == 0 ? 0 : load<f64>(times + ((<usize>i) << 3));
