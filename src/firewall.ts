@@ -391,6 +391,12 @@ export class Firewall {
 
   #batch(arrivals: readonly Arrival[], trace: boolean, answers: Answer[]): void {
     const instance = this.#instance;
+    const lifeless = arrivals.find(
+      ({ inIface, packet }) => inIface === null && packet.ttl === 0 && packet.dst >>> 28 === 14,
+    );
+    if (lifeless !== undefined) {
+      throw new UnsupportedError("a multicast of the host with TTL 0 is not modelled by the engine", lifeless.id);
+    }
     const odd = this.#nft ? arrivals.find((arrival) => isOdd(arrival.packet)) : undefined;
     if (odd !== undefined) throw new UnsupportedError(NFT_READS_OTHERWISE, odd.id);
     if (!this.#oddLoaded && arrivals.some((arrival) => isOdd(arrival.packet))) {

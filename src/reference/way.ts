@@ -344,13 +344,15 @@ export class Way {
 
   /** What goes to a group comes back to the host as well, if it belongs to the group. */
   #output(skb: Traveller): void {
-    const { group, local, out } = skb.path!;
+    const { group, broadcast, local, out } = skb.path!;
     if (group && local && out.name !== LOOPBACK_NAME) {
       const back = skb.copy();
       if (this.#postrouting(back) === "on") {
         back.frame = "loopback";
         this.#loop(back, out);
       }
+      // a multicast without life goes no further than the host
+      if (!broadcast && skb.packet.ttl === 0) return void this.#drop(skb);
     }
     if (this.#postrouting(skb) === "on") this.#transmit(skb);
   }
