@@ -46,13 +46,11 @@ import {
   boxesOf,
   clausesOf,
   cutMaskOf,
-  FIVE_TUPLE,
   fieldMaskOf,
   flagsOf,
   LEAF,
   LEAF_HEADER,
   PART_BYTES,
-  PART_FIRST,
   TREE_PARTS,
 } from "./program";
 
@@ -78,8 +76,6 @@ let boxes: usize = 0;
 let stride: u32 = 0;
 let slotCount: u32 = 0;
 let cutMask: u32 = 0;
-/** The program asks the five fields of a five-tuple, and its first box is the answer. */
-let fiveTuple: bool = false;
 let failed: bool = false;
 /** Bytes per clause: 1 where some skip leads to it. */
 let targets: usize = 0;
@@ -111,7 +107,6 @@ export function build(program: usize): bool {
   const fields = fieldMaskOf(program);
   cutMask = cutMaskOf(program);
   scanned = (flagsOf(program) & PROGRAM_FIRST_MATCH) != 0 ? 0.6 : 1;
-  fiveTuple = (flagsOf(program) & PROGRAM_FIRST_MATCH) != 0 && fields == FIVE_TUPLE;
   slotCount = 0;
   for (let field: u32 = 0; field < <u32>FIELD_COUNT; field++) {
     if ((fields >> field) & 1) {
@@ -204,7 +199,6 @@ function divide(tree: usize, count: u32): u32 {
 function buildPart(part: usize, list: usize, count: u32): void {
   const before = scratchTop;
   scratchTop = list + (count << 2);
-  store<u32>(part, count == 0 ? NONE : load<u32>(boxes + load<u32>(list) * stride), PART_FIRST);
   buildNode(part, list, count, 0, <f64>count * BYTES_A_BOX + LEAST_BYTES);
   scratchTop = before;
 }
@@ -315,8 +309,7 @@ function hashList(list: usize, count: u32, seed: u32): u32 {
 }
 
 function writeLeaf(node: usize, list: usize, count: u32): void {
-  // leaves of five-tuple programs test all five: a loop over ever other fields is guessed wrong at each leaf
-  const slots = fiveTuple ? 31 : undecided(list, count);
+  const slots = undecided(list, count);
   let fields: u32 = 0;
   for (let slot: u32 = 0; slot < slotCount; slot++) {
     if ((slots >> slot) & 1) fields |= (<u32>1) << load<u32>(SLOT_FIELD + (slot << 2));
@@ -514,7 +507,7 @@ function chooseCut(list: usize, count: u32, budget: f64): bool {
       propose(load<f32>(a, 12) + load<f32>(b, 12) - <f32>0.3, i, j);
     }
   }
-  fieldsOpen = fiveTuple ? 2 : <f64>popcnt(undecided(list, count));
+  fieldsOpen = <f64>popcnt(undecided(list, count));
   let bestCost = leafCost(<f64>count) - 0.25;
   let found = false;
   for (let k: u32 = 0; k < topCount; k++) {

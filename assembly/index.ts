@@ -2,8 +2,10 @@
 
 export { setAnswers } from "./answer";
 export { build, leafBoxCount, leafCount, nodeCount, treeBytes } from "./build";
-export { classify, classifyBlocks, decide } from "./classify";
 export { setEvents } from "./conntrack";
+export { decide } from "./decide";
+export { buildFirst, firstBytes } from "./first-build";
+export { classify } from "./first-match";
 export { setFlows } from "./flow";
 export { setGuards } from "./guard";
 export { beginPacket, run, setLookUp, setTrace, traceCount } from "./look-up";

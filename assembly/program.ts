@@ -1,6 +1,6 @@
-// An encoded program in memory (layout.ts), and the tree that build.ts writes for it.
+// An encoded program in memory (layout.ts), and the tree that build.ts writes for it (for look-ups one by one; of first-match trees first-build.ts tells).
 //
-// Tree: u32 partCount, u32 (zero), then for each part 16 bytes: its root node, u32 the lowest clause in it, u32 (zero).
+// Tree: u32 partCount, u32 (zero), then the root node of each part.
 //
 // Node, 8 bytes: u32 cut, u32 child.
 //   inner: the child number is up to two windows of bits, from any two fields of the packet record, side by side.
@@ -25,12 +25,9 @@ import {
 } from "../src/layout";
 
 export const LEAF: u32 = 0x80000000;
-/** Fields src, dst, sport, dport, proto. */
-export const FIVE_TUPLE: u32 = 31;
 export const LEAF_HEADER: usize = 16;
 export const TREE_PARTS: usize = 8;
-export const PART_BYTES: usize = 16;
-export const PART_FIRST: usize = 8;
+export const PART_BYTES: usize = 8;
 
 export function fieldMaskOf(program: usize): u32 {
   return load<u32>(program, PROGRAM_FIELD_MASK);

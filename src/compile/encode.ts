@@ -91,8 +91,7 @@ export function encode(program: Program): Uint8Array {
   put(PROGRAM_BOXES, boxesOffset);
   put(PROGRAM_CLAUSES, clausesOffset);
   put(PROGRAM_DATA, dataOffset);
-  const firstMatch = program.clauses.every((clause) => clause.action >= ACTION_ENDS && clause.tests.length === 0);
-  put(PROGRAM_FLAGS, firstMatch ? PROGRAM_FIRST_MATCH : 0);
+  put(PROGRAM_FLAGS, isFirstMatch(program) ? PROGRAM_FIRST_MATCH : 0);
 
   const words = new Uint32Array(bytes.buffer, boxesOffset, program.boxCount * stride);
   let at = 0;
@@ -123,6 +122,11 @@ export function encode(program: Program): Uint8Array {
   });
   bytes.set(data.bytes(), dataOffset);
   return bytes;
+}
+
+/** Every clause ends the look-up and has no tests: the first box that holds is the answer. */
+export function isFirstMatch(program: Program): boolean {
+  return program.clauses.every((clause) => clause.action >= ACTION_ENDS && clause.tests.length === 0);
 }
 
 /** Fields that some box of the program restricts. */

@@ -1,16 +1,14 @@
 // One program and many packets: classification alone, without a host around it.
 
+import { isFirstMatch } from "../compile/encode.ts";
 import type { RecentList } from "../compile/memory.ts";
 import type { Program } from "../compile/program.ts";
-import { FIELD_COUNT, PACKET_BYTES, PROGRAM_FIRST_MATCH, PROGRAM_FLAGS } from "../layout.ts";
+import { FIELD_COUNT, PACKET_BYTES } from "../layout.ts";
 import { Instance } from "./instance.ts";
 import { loadLists } from "./lists.ts";
-import { loadProgram } from "./program.ts";
+import { loadFirstMatch, loadProgram } from "./program.ts";
 
 const STATE_BYTES = 16;
-
-/** Trees up to so many bytes are walked a packet at a time, larger ones in blocks: then many misses are under way at once. */
-const CACHED_BYTES = 4 * 1024 * 1024;
 
 export interface BatchOptions {
   /** Memories that the program's guards keep. */
@@ -39,10 +37,10 @@ export class Batch {
     exports.setGuards(states, options.seed ?? 1);
     loadLists(this.instance, options.lists ?? []);
     exports.setLookUp(0, this.instance.allocate((program.subs.length + 1) * 8));
-    const loaded = loadProgram(this.instance, program);
+    this.#firstMatch = isFirstMatch(program);
+    const loaded = this.#firstMatch ? loadFirstMatch(this.instance, program) : loadProgram(this.instance, program);
     this.#at = loaded.at;
     this.treeBytes = loaded.treeBytes;
-    this.#firstMatch = (this.instance.view().getUint32(loaded.at + PROGRAM_FLAGS, true) & PROGRAM_FIRST_MATCH) !== 0;
   }
 
   get memoryBytes(): number {
@@ -76,9 +74,8 @@ export class Batch {
   /** Classifies all packets anew, in order. */
   classify(): void {
     const { exports } = this.instance;
-    if (!this.#firstMatch) exports.decide(this.#at, this.#packets, this.#count, this.#answers);
-    else if (this.treeBytes > CACHED_BYTES) exports.classifyBlocks(this.#at, this.#packets, this.#count, this.#answers);
-    else exports.classify(this.#at, this.#packets, this.#count, this.#answers);
+    if (this.#firstMatch) exports.classify(this.#at, this.#packets, this.#count, this.#answers);
+    else exports.decide(this.#at, this.#packets, this.#count, this.#answers);
   }
 
   /** For each packet what `ruleOf` turns into a rule, or NONE. Valid until the next call. */

@@ -9,8 +9,8 @@ interface Exports {
   mark(): number;
   release(to: number): void;
   build(program: number): number;
+  buildFirst(program: number): number;
   classify(program: number, packets: number, count: number, answers: number): void;
-  classifyBlocks(program: number, packets: number, count: number, answers: number): void;
   decide(program: number, packets: number, count: number, answers: number): void;
   run(program: number, packet: number): number;
   way(
@@ -35,6 +35,7 @@ interface Exports {
   setTrace(at: number, bytes: number): void;
   traceCount(): number;
   readonly treeBytes: WebAssembly.Global;
+  readonly firstBytes: WebAssembly.Global;
   readonly nodeCount: WebAssembly.Global;
   readonly leafCount: WebAssembly.Global;
   readonly leafBoxCount: WebAssembly.Global;

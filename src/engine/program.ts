@@ -22,12 +22,20 @@ export function loadProgram(instance: Instance, program: Program): LoadedProgram
   return { at: main.at, treeBytes: subs.reduce((sum, sub) => sum + sub.treeBytes, main.treeBytes) };
 }
 
+/** A program whose first box that holds is the answer (PROGRAM_FIRST_MATCH), for many packets at once. */
+export function loadFirstMatch(instance: Instance, program: Program): LoadedProgram {
+  const at = instance.put(encode(program));
+  if (instance.exports.buildFirst(at) === 0) throw tooLarge(program);
+  return { at, treeBytes: Number(instance.exports.firstBytes.value) >>> 0 };
+}
+
 function loadOne(instance: Instance, program: Program, subs: number): LoadedProgram {
-  const bytes = encode(program);
-  const at = instance.put(bytes);
-  if (instance.exports.build(at) === 0) {
-    throw new EngineError(`the engine's memory (4 GiB) does not hold the tree of ${program.boxCount} boxes`);
-  }
+  const at = instance.put(encode(program));
+  if (instance.exports.build(at) === 0) throw tooLarge(program);
   instance.view().setUint32(at + PROGRAM_SUBS, subs, true);
   return { at, treeBytes: Number(instance.exports.treeBytes.value) >>> 0 };
+}
+
+function tooLarge(program: Program): EngineError {
+  return new EngineError(`the engine's memory (4 GiB) does not hold the tree of ${program.boxCount} boxes`);
 }

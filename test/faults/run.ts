@@ -17,6 +17,7 @@ import { fileURLToPath } from "node:url";
 /** In this order: the first that fails is named. */
 const TESTS = [
   "test/cases.test.ts",
+  "test/first-match.test.ts",
   "test/kernel-engine.test.ts",
   "test/property-engine.test.ts",
   "test/smallworld.test.ts",
