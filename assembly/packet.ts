@@ -134,8 +134,9 @@ let queueEnd: u32 = 0;
 
 /** Puts the packet, as it is, into the queue; false: there is no room. */
 export function queue(): bool {
-  if (queueEnd == MOST_QUEUED) return false;
-  const at = QUEUE + <usize>queueEnd * QUEUE_BYTES;
+  // the slot before the first is that of the packet being received
+  if (queueEnd - queueFirst == MOST_QUEUED - 1) return false;
+  const at = QUEUE + <usize>(queueEnd % MOST_QUEUED) * QUEUE_BYTES;
   queueEnd++;
   const details = detail();
   saveContext(at);
@@ -149,11 +150,8 @@ export function queue(): bool {
 
 /** Makes the next packet of the queue the current one; false: there is none. */
 export function unqueue(): bool {
-  if (queueFirst == queueEnd) {
-    queueFirst = queueEnd = 0;
-    return false;
-  }
-  loadContext(QUEUE + <usize>queueFirst * QUEUE_BYTES);
+  if (queueFirst == queueEnd) return false;
+  loadContext(QUEUE + <usize>(queueFirst % MOST_QUEUED) * QUEUE_BYTES);
   queueFirst++;
   return true;
 }

@@ -108,6 +108,7 @@ import {
   TRANSPORT_OFFSET_1,
   UNMODELLED_FRAGMENTS_LO,
   UNMODELLED_HELD,
+  UNMODELLED_LIFELESS,
   UNMODELLED_PROTOCOL,
   UNMODELLED_REASSEMBLY,
   UNMODELLED_SOURCE_ROUTE,
@@ -574,7 +575,11 @@ export function leaveHost(): bool {
   if (!passes(TABLE_FILTER, HOOK_OUTPUT)) return false;
   if (!passes(TABLE_SECURITY, HOOK_OUTPUT)) return false;
   leave();
-  if (is(IS_LOCAL) && is(IS_BROADCAST | IS_MULTICAST) && !isLo(wayIface())) copyBack();
+  if (is(IS_LOCAL) && is(IS_BROADCAST | IS_MULTICAST) && !isLo(wayIface())) {
+    // it would go no further than the host
+    if (is(IS_MULTICAST) && get(FIELD_TTL) == 0) return unmodelled(UNMODELLED_LIFELESS);
+    copyBack();
+  }
   return postroute() && transmit(VERDICT_SENT);
 }
 
