@@ -47,7 +47,6 @@ import {
   TRAFFIC_SEED,
   VERDICT_UNMODELLED,
 } from "./layout.ts";
-import { PROTO_TCP } from "./net/protocol.ts";
 import type { Arrival } from "./packet/packet.ts";
 import { NFT_READS_OTHERWISE, UnsupportedError } from "./reference/error.ts";
 import type { ClassbenchRule } from "./rules/classbench.ts";
@@ -167,8 +166,6 @@ export class Firewall {
   #origins = 0;
   readonly #stateless: boolean;
   readonly #nft: boolean;
-  /** Some target changes TCP headers. */
-  readonly #rewritesTcp: boolean;
   readonly #details: number;
   readonly #answers: number;
   readonly #flows: number;
@@ -187,9 +184,6 @@ export class Firewall {
     this.host = host;
     this.#stateless = options.stateless ?? false;
     this.#nft = options.backend === "nft";
-    this.#rewritesTcp = ruleset.tables.some(({ chains }) =>
-      chains.some(({ rules }) => rules.some(({ target }) => target?.kind === "TCPMSS" || target?.kind === "ECN")),
-    );
     this.rules = new RuleTable(ruleset);
     this.interfaces = new InterfaceTable(host.interfaces.map((iface) => iface.name));
     this.tracking = host.conntrack || needsTracking(ruleset);
@@ -458,13 +452,9 @@ export class Firewall {
       const word = (offset: number): number => view.getUint32(detail + offset, true);
       const inner = word(DETAIL_QUOTED * 4) === QUOTED_NONE ? null : quotedOf(word, DETAIL_QUOTED_SRC * 4, packet);
       const outcome = readOutcome(view, at, packet, this, generated, inner);
-      if (
-        this.#rewritesTcp &&
-        packet.proto === PROTO_TCP &&
-        (generated.length > 0 || outcome.delivered !== undefined)
-      ) {
+      if (outcome.delivered !== undefined && Object.keys(changed).length > 0) {
         throw new UnsupportedError(
-          "what the engine tells of copies of a packet and of answers to it does not know what TCPMSS or ECN changed",
+          "a copy that comes in again is not told apart by the engine from what TCPMSS or ECN changed in the other",
           arrival.id,
         );
       }

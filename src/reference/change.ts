@@ -87,7 +87,11 @@ function ecn({ ect, ece, cwr }: EcnTarget, skb: Skb): "drop" | "go on" {
   return "go on";
 }
 
-/** tcpmss_tg4(). */
+/**
+ * tcpmss_tg4().
+ *
+ * Differs: where the option stands at an odd place, the kernel mends the checksum as if it were even, so that it is wrong.
+ */
 function tcpmss({ mss }: TcpmssTarget, skb: Skb, world: World): "drop" | "go on" {
   const { packet } = skb;
   let wanted = mss;

@@ -100,6 +100,8 @@ function answerTo(draw: Draw, one: Sent): Json | null {
   const back = wayBack(one);
   if (back === null) return null;
   const { src, dst, proto, sport, dport, icmpType, icmpCode, icmpId } = packetAtEnd(one);
+  // from a group nobody speaks: what is answered to it differs, as README says
+  if (back["in"] === "local" && dst >>> 28 === 14) return null;
   const ends = { src: formatAddress(dst), dst: formatAddress(src), proto: protocolName(proto) };
   if (proto === 6)
     return { ...back, ...ends, sport: dport, dport: sport, flags: draw.pick(SERVER), ...oddSegment(draw) };

@@ -17,7 +17,7 @@ const TCP_OPTIONS = [
   "0204000a",
   "020305b4",
   "00020405b4",
-  "03030702040400",
+  "0103030702040400",
 ];
 
 function not(draw: Draw): string {
