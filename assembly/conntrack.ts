@@ -122,10 +122,6 @@ export function startConnection(firewallAt: usize, time: f64): void {
   made = 0;
 }
 
-export function setZone(number: u32): void {
-  zone = number;
-}
-
 /** The packet's way is over; `forgets`: with it its connection. */
 export function endConnection(forgets: bool): void {
   if (ct != 0 && ct != TOLD && (statusOf(ct) & (STATUS_CONFIRMED | STATUS_DYING)) == 0) discard(ct);

@@ -872,8 +872,8 @@ function buildNode(node: usize, list: usize, weights: usize, all: u32, depth: u3
   const count = prune(list, all);
   let weight: f64 = 0;
   for (let i: u32 = 0; i < all; i++) weight += <f64>load<f32>(weights + ((<usize>i) << 2));
-  if (count > LEAST_CUT && depth < 20) {
-    choose(list, weight, count, 2, min<u32>(12, 31 - clz(count) + 2));
+  if (count > LEAST_CUT && depth < MOST_DEPTH) {
+    choose(list, weight, count, 2, min<u32>(INNER_BITS, 31 - clz(count) + 2));
     if (windowCount > 0) {
       const cut = cutWord();
       const nodes = cutNode(list, weights, count, depth + 1);

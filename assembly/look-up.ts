@@ -92,7 +92,7 @@ export function count(rule: u32, length: u32): void {
 }
 
 /** The root of a part, followed to its leaf. */
-export function leafOf(node: usize, packet: usize): usize {
+function leafOf(node: usize, packet: usize): usize {
   let cut = load<u32>(node);
   while (<i32>cut >= 0) {
     const window1 =
@@ -106,7 +106,7 @@ export function leafOf(node: usize, packet: usize): usize {
 }
 
 /** Bit for each of the block's four boxes: it holds. */
-export function blockMask(block: usize, fields: u32, packet: usize): u32 {
+function blockMask(block: usize, fields: u32, packet: usize): u32 {
   let good = i32x4.splat(-1);
   let at = block + 16;
   while (fields != 0) {

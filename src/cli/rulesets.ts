@@ -67,11 +67,6 @@ export function parseTexts(texts: readonly RulesText[], options: Pick<RulesOptio
   return ruleset;
 }
 
-/** A ClassBench filter set begins with `@`. */
-export function isClassbench(text: string): boolean {
-  return text.trimStart().startsWith("@");
-}
-
 function sourceOf(value: string): { readonly path: string; readonly table: TableName | undefined } {
   const at = value.indexOf("=");
   const table = TABLES.find((name) => name === value.slice(0, Math.max(0, at)));
