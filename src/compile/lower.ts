@@ -269,6 +269,17 @@ class Lowering {
       case "CT":
       case "NOTRACK":
       case "NETMAP":
+      case "TPROXY":
+      case "QUEUE":
+      case "NFQUEUE":
+      case "AUDIT":
+      case "CONNSECMARK":
+      case "IDLETIMER":
+      case "LED":
+      case "RATEEST":
+      case "SECMARK":
+      case "ULOG":
+      case "HMARK":
       case "opaque":
         throw new Error(`target ${target.kind} was to be refused`);
       case "jump":

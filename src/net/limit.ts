@@ -31,3 +31,32 @@ function creditsOf(units: number): number {
   if (units > MOST_EXACT) return (Math.floor(units / SCALE) * CREDITS_PER_SECOND) % 2 ** 32;
   return Math.floor((units * CREDITS_PER_SECOND) / SCALE);
 }
+
+/** What a millisecond brings a bucket of hashlimit: of packets, and of bytes (CREDITS_PER_JIFFY at 1000 a second). */
+export const HASH_CREDITS = 1n << 37n;
+export const HASH_BYTE_CREDITS = 1 << 22;
+/** Most that a bucket of bytes holds. */
+export const HASH_BYTE_CAP = HASH_BYTE_CREDITS * 1000;
+/** user2credits() in net/netfilter/xt_hashlimit.c: credits for a millionth of a second. */
+const CREDITS_PER_MICROSECOND = (HASH_CREDITS * 1000n) / 1_000_000n;
+
+/** Of a bucket of packets: what one costs, and the most it holds. Both in 64 bits, as the kernel reckons. */
+export function hashBucketOf(average: number, burst: number): { readonly cost: bigint; readonly cap: bigint } {
+  const credits = (microseconds: bigint): bigint => BigInt.asUintN(64, microseconds * CREDITS_PER_MICROSECOND);
+  return { cost: credits(BigInt(average)), cap: credits(BigInt(average) * BigInt(burst)) };
+}
+
+/** Of a bucket of bytes: what 16 of them cost (user2credits_byte()). */
+export function hashByteCost(average: number): number {
+  return Number((BigInt(average) * BigInt(HASH_BYTE_CAP)) >> 32n);
+}
+
+/** Milliseconds. */
+export function hashClock(seconds: number): number {
+  return Math.round(seconds * 1000);
+}
+
+/** Packets in an interval that are at the rate (user2rate()), or bytes (user2rate_bytes()). */
+export function hashRate(average: number, bytes: boolean): number {
+  return bytes ? (Math.floor(0xffffffff / average) - 1) * 16 : Math.floor(1_000_000 / average);
+}

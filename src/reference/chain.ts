@@ -12,7 +12,10 @@ import type { World } from "./match.ts";
 import type { Skb } from "./skb.ts";
 
 /** The targets that end a chain. */
-export type EndTarget = Exclude<Target, PassingTarget | { readonly kind: "RETURN" | "jump" | "goto" | "opaque" }>;
+export type EndTarget = Exclude<
+  Target,
+  PassingTarget | { readonly kind: "RETURN" | "jump" | "goto" | "TPROXY" | "QUEUE" | "NFQUEUE" | "opaque" }
+>;
 export type NatTarget = Extract<EndTarget, { readonly kind: "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" | "NETMAP" }>;
 
 export interface ChainEnd {
@@ -63,6 +66,9 @@ export function walk(table: Table, builtin: Chain, skb: Skb, world: World, met: 
       case "REDIRECT":
       case "NETMAP":
         return { ref, rule, target };
+      case "TPROXY":
+      case "QUEUE":
+      case "NFQUEUE":
       case "opaque":
         throw new Error(`target ${target.kind} was to be refused`);
       case "jump":

@@ -15,6 +15,7 @@ export type PassingTarget = Exclude<
   Target,
   | { readonly kind: "ACCEPT" | "DROP" | "RETURN" | "jump" | "goto" | "REJECT" }
   | { readonly kind: "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" | "NETMAP" | "opaque" }
+  | { readonly kind: "TPROXY" | "QUEUE" | "NFQUEUE" }
 >;
 
 const ECT_MASK = 3;
@@ -59,6 +60,14 @@ export function change(target: PassingTarget, skb: Skb, world: World): "drop" | 
       setTemplate(target, skb);
       return "go on";
     case "TCPOPTSTRIP":
+    case "AUDIT":
+    case "CONNSECMARK":
+    case "IDLETIMER":
+    case "LED":
+    case "RATEEST":
+    case "SECMARK":
+    case "ULOG":
+    case "HMARK":
       throw new Error(`target ${target.kind} was to be refused`);
   }
 }

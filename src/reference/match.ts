@@ -161,6 +161,18 @@ function meets(match: Match, place: MatchPlace, skb: Skb, world: World): Holds {
     case "connlimit":
     case "time":
     case "rpfilter":
+    case "hashlimit":
+    case "sctp":
+    case "dccp":
+    case "esp":
+    case "ah":
+    case "ipcomp":
+    case "string":
+    case "u32":
+    case "bpf":
+    case "cluster":
+    case "policy":
+    case "socket":
     case "opaque":
       throw new Error(`match ${match.kind} was to be refused`);
   }

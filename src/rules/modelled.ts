@@ -51,6 +51,18 @@ function whatOfMatch(match: Match, runner: Runner): string | null {
     case "connlimit":
     case "time":
     case "rpfilter":
+    case "hashlimit":
+    case "sctp":
+    case "dccp":
+    case "esp":
+    case "ah":
+    case "ipcomp":
+    case "string":
+    case "u32":
+    case "bpf":
+    case "cluster":
+    case "policy":
+    case "socket":
       return `match ${match.kind}`;
     case "owner":
       return match.supplGroups ? "option --suppl-groups of match owner" : null;
@@ -71,6 +83,17 @@ function whatOfTarget(target: Target, runner: Runner): string | null {
     case "opaque":
       return `target ${target.name}`;
     case "TCPOPTSTRIP":
+    case "TPROXY":
+    case "QUEUE":
+    case "NFQUEUE":
+    case "AUDIT":
+    case "CONNSECMARK":
+    case "IDLETIMER":
+    case "LED":
+    case "RATEEST":
+    case "SECMARK":
+    case "ULOG":
+    case "HMARK":
       return `target ${target.kind}`;
     case "CT":
       if (target.helper !== null || target.timeout !== null) return "helper or timeout policy of target CT";

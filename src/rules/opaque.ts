@@ -1,7 +1,8 @@
-// Modules that are parsed, checked and printed, and not modelled: a table of their options says it all.
+// Modules of which a table of options says how they are read and printed: those that are not modelled, and those whose
+// meaning is read beside what is printed of them.
 
 import { optionsOf, type Extension, type Given, type OptionForm } from "./extension.ts";
-import type { Family, OpaqueMatch, OpaqueTarget, TableName, Hook } from "./ruleset.ts";
+import type { Family, Hook, Match, OpaqueMatch, OpaqueTarget, TableName, Target } from "./ruleset.ts";
 import { not } from "./types.ts";
 
 export interface OpaqueForm {
@@ -19,14 +20,18 @@ export interface OpaqueForm {
 }
 
 export function opaqueMatch(form: OpaqueForm): Extension<OpaqueMatch> {
-  return opaque(form, (options) => ({ kind: "opaque", name: form.name, options }));
+  return printedExtension(form, (options) => ({ kind: "opaque", name: form.name, options }));
 }
 
 export function opaqueTarget(form: OpaqueForm): Extension<OpaqueTarget> {
-  return opaque(form, (options) => ({ kind: "opaque", name: form.name, options }));
+  return printedExtension(form, (options) => ({ kind: "opaque", name: form.name, options }));
 }
 
-function opaque<T extends OpaqueMatch | OpaqueTarget>(form: OpaqueForm, make: (options: string) => T): Extension<T> {
+/** A module that keeps its options as they are printed; `make` reads what they mean. */
+export function printedExtension<T extends (Match | Target) & { readonly options: string }>(
+  form: OpaqueForm,
+  make: (options: string, given: Given) => T,
+): Extension<T> {
   const { name, options = [], check, print = printGiven, hooks, ...where } = form;
   return {
     name,
@@ -36,7 +41,7 @@ function opaque<T extends OpaqueMatch | OpaqueTarget>(form: OpaqueForm, make: (o
       check?.(given);
       // reads all values, and so checks them
       const said = printGiven(given);
-      return make(print === printGiven ? said : print(given));
+      return make(print === printGiven ? said : print(given), given);
     },
     print: (value) => value.options,
     ...(hooks === undefined ? {} : { hooks: () => hooks }),

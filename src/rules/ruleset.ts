@@ -177,7 +177,22 @@ export type Match =
   | TimeMatch
   | PhysdevMatch
   | RpfilterMatch
+  | HashlimitMatch
+  | SctpMatch
+  | DccpMatch
+  | SpiMatch
+  | StringMatch
+  | U32Match
+  | BpfMatch
+  | ClusterMatch
+  | PolicyMatch
+  | SocketMatch
   | OpaqueMatch;
+
+/** Of modules with many options: as iptables-save prints them, with a blank before each. */
+interface Printed {
+  readonly options: string;
+}
 
 export interface TcpMatch {
   readonly kind: "tcp";
@@ -468,6 +483,125 @@ export interface RpfilterMatch {
   readonly invert: boolean;
 }
 
+/** A bucket, or a window of time, for each combination of addresses and ports. Rules of one name share the first one's. */
+export interface HashlimitMatch extends Printed {
+  readonly kind: "hashlimit";
+  readonly name: string;
+  /** More than the rate; else at most that. */
+  readonly above: boolean;
+  readonly by: readonly ("srcip" | "srcport" | "dstip" | "dstport")[];
+  /** Prefix lengths. */
+  readonly srcMask: number;
+  readonly dstMask: number;
+  /** Bytes are counted, not packets. */
+  readonly bytes: boolean;
+  /** `--hashlimit-rate-match`: what came in an interval is compared; else tokens are taken. */
+  readonly rateMatch: boolean;
+  /** struct hashlimit_cfg3: millionths of a second between two packets, or 2^32 by 16 bytes a second. */
+  readonly average: number;
+  /** Packets; of bytes how often a bucket is filled anew. */
+  readonly burst: number;
+  /** Seconds. */
+  readonly interval: number;
+  /** Buckets of the hash table; entries that it may hold. 0: as the kernel chooses. */
+  readonly size: number;
+  readonly max: number;
+  /** Milliseconds after which an entry that is not asked for may go, and between two looks for such. */
+  readonly expire: number;
+  readonly gcInterval: number;
+}
+
+export interface SctpMatch extends Printed {
+  readonly kind: "sctp";
+  readonly sport: NegatableRange | null;
+  readonly dport: NegatableRange | null;
+  readonly chunks: SctpChunks | null;
+}
+
+export interface SctpChunks {
+  readonly which: "any" | "all" | "only";
+  /** By type: (the chunk's flags & mask) == flags. */
+  readonly types: readonly { readonly type: number; readonly mask: number; readonly flags: number }[];
+  readonly negated: boolean;
+}
+
+export interface DccpMatch extends Printed {
+  readonly kind: "dccp";
+  readonly sport: NegatableRange | null;
+  readonly dport: NegatableRange | null;
+  /** Bit n is type n. */
+  readonly types: { readonly mask: number; readonly negated: boolean } | null;
+  readonly option: { readonly option: number; readonly negated: boolean } | null;
+}
+
+/** The index of security parameters; of ipcomp that of compression. */
+export interface SpiMatch extends Printed {
+  readonly kind: "esp" | "ah" | "ipcomp";
+  readonly spi: NegatableRange | null;
+}
+
+/** Bytes that stand in the packet, from its IP header on. */
+export interface StringMatch extends Printed {
+  readonly kind: "string";
+  readonly pattern: readonly number[];
+  readonly algorithm: "bm" | "kmp" | "fsm";
+  /** Offsets: where it begins at the earliest, ends at the latest. */
+  readonly from: number;
+  readonly to: number;
+  readonly anyCase: boolean;
+  readonly negated: boolean;
+}
+
+/** Of words of the packet, counted from its IP header on, all that is asked must hold. */
+export interface U32Match extends Printed {
+  readonly kind: "u32";
+  readonly tests: readonly U32Test[];
+  readonly negated: boolean;
+}
+
+export interface U32Test {
+  readonly start: number;
+  /** From left to right. `@`: the word so many bytes behind the value so far. */
+  readonly steps: readonly { readonly op: "&" | "<<" | ">>" | "@"; readonly number: number }[];
+  /** One of them has the value. */
+  readonly ranges: readonly Range[];
+}
+
+/** A classic BPF program over the packet from its IP header on; it holds unless that gives 0. */
+export interface BpfMatch extends Printed {
+  readonly kind: "bpf";
+  readonly program: readonly BpfInstruction[];
+}
+
+export interface BpfInstruction {
+  readonly code: number;
+  readonly jt: number;
+  readonly jf: number;
+  readonly k: number;
+}
+
+/** The connection belongs to one of these nodes. */
+export interface ClusterMatch extends Printed {
+  readonly kind: "cluster";
+  readonly nodes: number;
+  /** Bit n is node n. */
+  readonly mask: number;
+  readonly seed: number;
+  readonly negated: boolean;
+}
+
+/** IPsec, of which a host here knows nothing: `none` holds, all else does not. */
+export interface PolicyMatch extends Printed {
+  readonly kind: "policy";
+  readonly dir: "in" | "out";
+  readonly none: boolean;
+}
+
+/** A socket of the host that the packet would come to; here no process has one open. */
+export interface SocketMatch extends Printed {
+  readonly kind: "socket";
+}
+
 /** A module that is parsed, checked and printed, and not modelled. */
 export interface OpaqueMatch {
   readonly kind: "opaque";
@@ -515,7 +649,44 @@ export type Target =
   | ConnmarkTarget
   | CtTarget
   | { readonly kind: "NOTRACK" }
+  | WatcherTarget
+  | HmarkTarget
+  | TproxyTarget
+  | QueueTarget
   | OpaqueTarget;
+
+/** Tells somebody of the packet, or notes something nobody here asks for, and lets it go on. */
+export interface WatcherTarget extends Printed {
+  readonly kind: "AUDIT" | "CONNSECMARK" | "IDLETIMER" | "LED" | "RATEEST" | "SECMARK" | "ULOG";
+}
+
+/** mark = hash of what is asked, modulo `modulus`, + `offset`. */
+export interface HmarkTarget extends Printed {
+  readonly kind: "HMARK";
+  /** The connection's addresses and ports, not the packet's. */
+  readonly ct: boolean;
+  readonly srcMask: number;
+  readonly dstMask: number;
+  /** (ports & mask) | set; the source port in the upper half. */
+  readonly portMask: number;
+  readonly portSet: number;
+  readonly protoMask: number;
+  readonly seed: number;
+  readonly modulus: number;
+  readonly offset: number;
+}
+
+/** Hands the packet to a socket of the host; here no process has one open, and the packet is dropped. */
+export interface TproxyTarget extends Printed {
+  readonly kind: "TPROXY";
+}
+
+/** Hands the packet to a process; here none listens, and the packet is dropped. */
+export interface QueueTarget extends Printed {
+  readonly kind: "QUEUE" | "NFQUEUE";
+  /** ... or goes on as if it had been accepted. */
+  readonly bypass: boolean;
+}
 
 /** The network of the address is replaced, its host part stays. */
 export interface NetmapTarget {

@@ -4,13 +4,15 @@
 // the kernel refuses of them (recent_mt_check() in net/netfilter/xt_recent.c).
 
 import { formatAddress } from "../../net/address.ts";
+import { hashBucketOf } from "../../net/limit.ts";
 import { optionsOf, type Extension, type Given, type OptionForm } from "../extension.ts";
-import { opaqueMatch } from "../opaque.ts";
+import { opaqueMatch, printedExtension } from "../opaque.ts";
 import {
   ALL_MONTHDAYS,
   ALL_WEEKDAYS,
   LAST_DATE,
   LAST_DAYTIME,
+  type HashlimitMatch,
   type Match,
   type QuotaMatch,
   type RecentMatch,
@@ -209,7 +211,7 @@ const weekdays: Value<number> = {
 
 // hashlimit
 
-const HASHLIMIT_MODES = ["srcip", "srcport", "dstip", "dstport"];
+const HASHLIMIT_MODES: HashlimitMatch["by"] = ["srcip", "srcport", "dstip", "dstport"];
 /** What packets are counted in: a millionth of a second. */
 const SCALE = 1_000_000;
 const RATE_UNITS = [
@@ -274,62 +276,93 @@ function bytesOf(cost: number): number {
   return (Math.floor(U32_MAX / cost) - 1) * 16;
 }
 
-function printHashlimit(given: Given): string {
+function readHashlimit(options: string, given: Given): HashlimitMatch {
   const upto = given.get("hashlimit-upto", rate);
   const above = given.get("hashlimit-above", rate);
   const said = upto ?? above ?? given.fail("hashlimit needs --hashlimit-upto or --hashlimit-above");
   const inverted = given.negated("hashlimit-upto") || given.negated("hashlimit-above");
-  const asksAbove = (above !== undefined) !== inverted;
-  const matches = given.has("hashlimit-rate-match");
-  let { cost } = said;
-  let interval = given.get("hashlimit-rate-interval", integer(0x7fffffff, 1)) ?? 0;
-  if (matches) {
-    if (!said.bytes) cost = Math.floor(cost / said.unit);
-    if (interval === 0) interval = said.bytes ? 1 : said.unit;
-  }
-  const { text, quantum, expire } = said.bytes ? printBytes(given, said.cost) : printPackets(given, cost, said.unit);
+  const rateMatch = given.has("hashlimit-rate-match");
+  const interval = given.get("hashlimit-rate-interval", integer(0x7fffffff, 1)) ?? 0;
   const all = given.family === 6 ? 128 : 32;
-  const mask = (key: string): string => {
-    const length = given.get(`hashlimit-${key}`, integer(all)) ?? all;
-    return length === all ? "" : ` --hashlimit-${key} ${length}`;
+  const mask = (key: string): number => given.get(`hashlimit-${key}`, integer(all)) ?? all;
+  const number = (key: string, without: number): number => given.get(`hashlimit-htable-${key}`, u32) ?? without;
+  const burst = readBurst(given);
+  return {
+    kind: "hashlimit",
+    options,
+    name: given.get("hashlimit-name", hashlimitName)!,
+    above: (above !== undefined) !== inverted,
+    by: readModes(given),
+    srcMask: mask("srcmask"),
+    dstMask: mask("dstmask"),
+    bytes: said.bytes,
+    rateMatch,
+    average: rateMatch && !said.bytes ? Math.floor(said.cost / said.unit) : said.cost,
+    burst: said.bytes ? (burst === null ? 0 : Math.ceil(burst / bytesOf(said.cost))) : (burst ?? DEFAULT_BURST),
+    interval: rateMatch && interval === 0 ? (said.bytes ? 1 : said.unit) : interval,
+    size: number("size", 0),
+    max: number("max", 0),
+    expire: number("expire", said.bytes && burst !== null ? BYTES_BURST_EXPIRE * 1000 : said.unit * 1000),
+    gcInterval: number("gcinterval", GC_INTERVAL),
   };
-  const modes = readModes(given);
-  const number = (key: string, without: number): string => {
-    const value = given.get(`hashlimit-htable-${key}`, u32) ?? without;
-    return value === without ? "" : ` --hashlimit-htable-${key} ${value}`;
-  };
-  const expires = given.get("hashlimit-htable-expire", u32) ?? expire;
+}
+
+/** hashlimit_mt_check_common() in net/netfilter/xt_hashlimit.c. */
+function checkHashlimit({ average, burst, bytes, rateMatch, expire, gcInterval }: HashlimitMatch, given: Given): void {
+  if (expire === 0) given.fail("the kernel refuses entries that expire at once", "hashlimit-htable-expire");
+  if (gcInterval === 0) given.fail("the kernel refuses an interval of 0", "hashlimit-htable-gcinterval");
+  if (rateMatch) {
+    if (average === 0 || average > U32_MAX) given.fail("the kernel refuses this rate: it is too high or too low");
+  } else if (!bytes) {
+    const { cost, cap } = hashBucketOf(average, burst);
+    if (cap < cost) {
+      given.fail("the kernel refuses this limit: so many tokens at so slow a rate overflow its counter");
+    }
+  }
+}
+
+function printHashlimit(given: Given): string {
+  const match = readHashlimit("", given);
+  checkHashlimit(match, given);
+  const said = given.get("hashlimit-upto", rate) ?? given.get("hashlimit-above", rate)!;
+  const cost = said.bytes ? said.cost : match.average;
+  const { text, quantum } = said.bytes ? printBytes(given, cost) : printPackets(given, cost);
+  const all = given.family === 6 ? 128 : 32;
+  const mask = (key: string, length: number): string => (length === all ? "" : ` --hashlimit-${key} ${length}`);
+  const number = (key: string, value: number, without: number): string =>
+    value === without ? "" : ` --hashlimit-htable-${key} ${value}`;
   return (
-    ` --hashlimit-${asksAbove ? "above" : "upto"}${text}` +
-    (modes.length === 0 ? "" : ` --hashlimit-mode ${modes.join(",")}`) +
+    ` --hashlimit-${match.above ? "above" : "upto"}${text}` +
+    (match.by.length === 0 ? "" : ` --hashlimit-mode ${match.by.join(",")}`) +
     ` --hashlimit-name ${given.need("hashlimit-name").argument}` +
-    number("size", 0) +
-    number("max", 0) +
-    number("gcinterval", GC_INTERVAL) +
-    (expires === quantum ? "" : ` --hashlimit-htable-expire ${expires}`) +
-    mask("srcmask") +
-    mask("dstmask") +
-    (matches ? ` --hashlimit-rate-match${interval === 1 ? "" : ` --hashlimit-rate-interval ${interval}`}` : "")
+    number("size", match.size, 0) +
+    number("max", match.max, 0) +
+    number("gcinterval", match.gcInterval, GC_INTERVAL) +
+    number("expire", match.expire, quantum) +
+    mask("srcmask", match.srcMask) +
+    mask("dstmask", match.dstMask) +
+    (match.rateMatch
+      ? ` --hashlimit-rate-match${match.interval === 1 ? "" : ` --hashlimit-rate-interval ${match.interval}`}`
+      : "")
   );
 }
 
-function readModes(given: Given): readonly string[] {
+function readModes(given: Given): HashlimitMatch["by"] {
   const setting = given.find("hashlimit-mode");
   if (setting === undefined) return [];
   const said = setting.argument.split(/[,|]/).filter((mode) => mode !== "");
-  const unknown = said.find((mode) => !HASHLIMIT_MODES.includes(mode));
+  const unknown = said.find((mode) => !HASHLIMIT_MODES.some((known) => known === mode));
   if (unknown !== undefined) given.fail(`"${unknown}" is no mode: ${HASHLIMIT_MODES.join(", ")}`, "hashlimit-mode");
   return HASHLIMIT_MODES.filter((mode) => said.includes(mode));
 }
 
 interface Printed {
   readonly text: string;
-  /** Milliseconds of expiry that need no saying; those that hold if none are said. */
+  /** Milliseconds of expiry that need no saying. */
   readonly quantum: number;
-  readonly expire: number;
 }
 
-function printPackets(given: Given, cost: number, unit: number): Printed {
+function printPackets(given: Given, cost: number): Printed {
   const burst = readBurst(given) ?? DEFAULT_BURST;
   if (burst > MOST_BURST) given.fail(`a burst of ${MOST_BURST} packets at most`, "hashlimit-burst");
   let chosen = 0;
@@ -340,7 +373,7 @@ function printPackets(given: Given, cost: number, unit: number): Printed {
   }
   const [name, period] = PRINTED_UNITS[chosen]!;
   const text = ` ${Math.floor(period / cost)}/${name} --hashlimit-burst ${burst}`;
-  return { text, quantum: (period / SCALE) * 1000, expire: unit * 1000 };
+  return { text, quantum: (period / SCALE) * 1000 };
 }
 
 function printBytes(given: Given, cost: number): Printed {
@@ -350,12 +383,14 @@ function printBytes(given: Given, cost: number): Printed {
   )!;
   const text = ` ${Math.floor(rateBytes / unit[1])}${unit[0]}b/s`;
   const burst = readBurst(given);
-  if (burst === null) return { text, quantum: BYTES_EXPIRE * 1000, expire: BYTES_EXPIRE * 1000 };
+  if (burst === null) return { text, quantum: BYTES_EXPIRE * 1000 };
   if (burst < rateBytes) given.fail(`the burst cannot be smaller than ${rateBytes}b`, "hashlimit-burst");
   const total = rateBytes * Math.ceil(burst / rateBytes);
   const [name, size] = BYTE_UNITS.find(([, least]) => total >= least || least === 1)!;
-  const expire = BYTES_BURST_EXPIRE * 1000;
-  return { text: `${text} --hashlimit-burst ${Math.floor(total / size)}${name}b`, quantum: expire, expire };
+  return {
+    text: `${text} --hashlimit-burst ${Math.floor(total / size)}${name}b`,
+    quantum: BYTES_BURST_EXPIRE * 1000,
+  };
 }
 
 function readBurst(given: Given): number | null {
@@ -367,20 +402,25 @@ function readBurst(given: Given): number | null {
   return Number(count) * (factor === "m" ? 1024 * 1024 : factor === "k" ? 1024 : 1);
 }
 
-const hashlimit = opaqueMatch({
-  name: "hashlimit",
-  options: [
-    { names: "hashlimit-upto hashlimit", negatable: true, excludes: "hashlimit-above" },
-    { names: "hashlimit-above", negatable: true, excludes: "hashlimit-upto" },
-    ...["srcmask", "dstmask", "burst", "htable-size", "htable-max", "htable-gcinterval", "htable-expire", "mode"].map(
-      (name) => ({ names: `hashlimit-${name}` }),
-    ),
-    { names: "hashlimit-name", required: true, value: string(Number.POSITIVE_INFINITY, 1) },
-    { names: "hashlimit-rate-match", args: 0 },
-    { names: "hashlimit-rate-interval" },
-  ],
-  print: printHashlimit,
-});
+const hashlimitName = string(Number.POSITIVE_INFINITY, 1);
+
+const hashlimit = printedExtension<HashlimitMatch>(
+  {
+    name: "hashlimit",
+    options: [
+      { names: "hashlimit-upto hashlimit", negatable: true, excludes: "hashlimit-above" },
+      { names: "hashlimit-above", negatable: true, excludes: "hashlimit-upto" },
+      ...["srcmask", "dstmask", "burst", "htable-size", "htable-max", "htable-gcinterval", "htable-expire", "mode"].map(
+        (name) => ({ names: `hashlimit-${name}` }),
+      ),
+      { names: "hashlimit-name", required: true, value: hashlimitName },
+      { names: "hashlimit-rate-match", args: 0 },
+      { names: "hashlimit-rate-interval" },
+    ],
+    print: printHashlimit,
+  },
+  readHashlimit,
+);
 
 // rateest
 

@@ -1,14 +1,28 @@
-// Modules about other parts of the kernel: parsed, checked and printed, and but for physdev and rpfilter not modelled.
+// Modules about other parts of the kernel, most of which a host here does not have.
 //
 // Follows the libxt_ and libipt_ files of iptables 1.8.9 of the same names.
 // Differs: of labels of connections only numbers are known; sets need not be there when rules name them.
 
 import { PROTO_TCP, PROTO_UDP } from "../../net/protocol.ts";
 import { optionsOf, type Extension, type Given, type OptionForm } from "../extension.ts";
-import { opaqueMatch, opaqueTarget, printGiven } from "../opaque.ts";
-import type { Hook, InterfaceTest, Match, PhysdevMatch, RpfilterMatch, Target } from "../ruleset.ts";
+import { opaqueMatch, opaqueTarget, printedExtension, printGiven, type OpaqueForm } from "../opaque.ts";
+import type {
+  ClusterMatch,
+  HmarkTarget,
+  Hook,
+  InterfaceTest,
+  Match,
+  PhysdevMatch,
+  PolicyMatch,
+  QueueTarget,
+  RpfilterMatch,
+  SocketMatch,
+  Target,
+  TproxyTarget,
+  WatcherTarget,
+} from "../ruleset.ts";
 import * as types from "../types.ts";
-import type { Value } from "../types.ts";
+import type { AnyAddress, Value } from "../types.ts";
 import { readInterface } from "../values.ts";
 
 const { hex, host, hostMask, integer, mac, mark, not, oneOf, port, protocol, quote, string, u16, u32, u64 } = types;
@@ -205,50 +219,71 @@ const POLICY_HOOKS: Readonly<Record<"in" | "out", readonly Hook[]>> = {
   out: ["FORWARD", "OUTPUT", "POSTROUTING"],
 };
 
-const policy: Extension<Match> = {
-  ...opaqueMatch({
-    name: "policy",
-    options: [
-      { names: "dir", value: oneOf(["in", "out"]) },
-      { names: "pol", value: oneOf(["none", "ipsec"]) },
-      { names: "strict", args: 0 },
-      ...POLICY_PARTS.map((names) => ({ names, negatable: true, multiple: true, value: POLICY_VALUES[names]! })),
-      { names: "next", args: 0, multiple: true, needs: "strict" },
-    ],
-    print: printPolicy,
-  }),
-  hooks: (match) =>
-    match.kind === "opaque" ? POLICY_HOOKS[match.options.startsWith(" --dir in") ? "in" : "out"] : null,
+const policyDir = oneOf(["in", "out"]);
+const policyKind = oneOf(["none", "ipsec"]);
+
+const policy: Extension<PolicyMatch> = {
+  ...printedExtension<PolicyMatch>(
+    {
+      name: "policy",
+      options: [
+        { names: "dir", value: policyDir },
+        { names: "pol", value: policyKind },
+        { names: "strict", args: 0 },
+        ...POLICY_PARTS.map((names) => ({ names, negatable: true, multiple: true, value: POLICY_VALUES[names]! })),
+        { names: "next", args: 0, multiple: true, needs: "strict" },
+      ],
+      print: printPolicy,
+    },
+    (options, given) => ({
+      kind: "policy",
+      options,
+      dir: given.get("dir", policyDir)!,
+      none: given.get("pol", policyKind) === "none",
+    }),
+  ),
+  hooks: ({ dir }) => POLICY_HOOKS[dir],
 };
 
 const NODES_MOST = 32;
 const nodes = integer(NODES_MOST, 1);
 
-const cluster = opaqueMatch({
-  name: "cluster",
-  options: [
-    { names: "cluster-total-nodes", required: true, value: nodes },
-    { names: "cluster-local-node", negatable: true, value: nodes, excludes: "cluster-local-nodemask" },
-    {
-      names: "cluster-local-nodemask",
-      negatable: true,
-      value: integer(types.U32_MAX, 1),
-      excludes: "cluster-local-node",
+function readCluster(options: string, given: Given): ClusterMatch {
+  const node = given.get("cluster-local-node", nodes);
+  const mask = node === undefined ? given.get("cluster-local-nodemask", u32) : 2 ** (node - 1);
+  return {
+    kind: "cluster",
+    options,
+    nodes: given.get("cluster-total-nodes", nodes)!,
+    mask: mask ?? given.fail("cluster needs --cluster-local-node or --cluster-local-nodemask"),
+    seed: given.get("cluster-hash-seed", u32)!,
+    negated: given.negated("cluster-local-node") || given.negated("cluster-local-nodemask"),
+  };
+}
+
+const cluster = printedExtension<ClusterMatch>(
+  {
+    name: "cluster",
+    options: [
+      { names: "cluster-total-nodes", required: true, value: nodes },
+      { names: "cluster-local-node", negatable: true, value: nodes, excludes: "cluster-local-nodemask" },
+      {
+        names: "cluster-local-nodemask",
+        negatable: true,
+        value: integer(types.U32_MAX, 1),
+        excludes: "cluster-local-node",
+      },
+      { names: "cluster-hash-seed", required: true, value: u32 },
+    ],
+    print(given) {
+      const match = readCluster("", given);
+      if (match.mask >= 2 ** match.nodes) given.fail("the local node is beyond --cluster-total-nodes");
+      const [local, seed] = [match.mask, match.seed].map((value) => hex32.print(value, 4));
+      return `${not(match)} --cluster-local-nodemask ${local} --cluster-total-nodes ${match.nodes} --cluster-hash-seed ${seed}`;
     },
-    { names: "cluster-hash-seed", required: true, value: u32 },
-  ],
-  print(given) {
-    const total = given.get("cluster-total-nodes", nodes)!;
-    const node = given.get("cluster-local-node", nodes);
-    const bits = given.get("cluster-local-nodemask", u32);
-    const local = node === undefined ? bits : 2 ** (node - 1);
-    if (local === undefined) return given.fail("cluster needs --cluster-local-node or --cluster-local-nodemask");
-    if (local >= 2 ** total) given.fail("the local node is beyond --cluster-total-nodes");
-    const negated = given.negated("cluster-local-node") || given.negated("cluster-local-nodemask") ? " !" : "";
-    const seed = hex32.print(given.get("cluster-hash-seed", u32)!, 4);
-    return `${negated} --cluster-local-nodemask ${hex32.print(local, 4)} --cluster-total-nodes ${total} --cluster-hash-seed ${seed}`;
   },
-});
+  readCluster,
+);
 
 const IPVS_ALONE = "! --ipvs does not go with other options";
 const vproto: Value<number> = { ...protocol, print: String };
@@ -315,7 +350,10 @@ const MATCHES_ALONE = [
       { names: "log", value: integer(2) },
     ],
   }),
-  opaqueMatch({
+];
+
+const socket = printedExtension<SocketMatch>(
+  {
     name: "socket",
     hooks: ["PREROUTING", "INPUT"],
     options: [
@@ -323,21 +361,29 @@ const MATCHES_ALONE = [
       { names: "nowildcard", args: 0 },
       { names: "restore-skmark", args: 0 },
     ],
-  }),
-];
+  },
+  (options) => ({ kind: "socket", options }),
+);
 
-export const MATCHES: readonly Extension<Match>[] = [physdev, rpfilter, set, policy, cluster, ipvs, ...MATCHES_ALONE];
+export const MATCHES: readonly Extension<Match>[] = [
+  ...[physdev, rpfilter, set, policy, cluster, ipvs, socket],
+  ...MATCHES_ALONE,
+];
 
 // Targets
 
+function watcher(form: OpaqueForm & { readonly name: WatcherTarget["kind"] }): Extension<WatcherTarget> {
+  return printedExtension(form, (options) => ({ kind: form.name, options }));
+}
+
 const HMARK_TUPLES = [
-  ["ct", null, ""],
-  ["src", "src-prefix", "32"],
-  ["dst", "dst-prefix", "32"],
-  ["sport", "sport-mask", "0xffff"],
-  ["dport", "dport-mask", "0xffff"],
-  ["proto", "proto-mask", "0xffff"],
-  ["spi", "spi-mask", "0xffffffff"],
+  ["ct", null, 0],
+  ["src", "src-prefix", 0],
+  ["dst", "dst-prefix", 0],
+  ["sport", "sport-mask", 0xffff],
+  ["dport", "dport-mask", 0xffff],
+  ["proto", "proto-mask", 0xffff],
+  ["spi", "spi-mask", 0xffffffff],
 ] as const;
 
 const HMARK_OPTIONS = [
@@ -355,66 +401,105 @@ const HMARK_OPTIONS = [
   ["offset", u32],
 ] as const;
 
-const hmark = opaqueTarget({
-  name: "HMARK",
-  options: [
-    { names: "hmark-tuple" },
-    ...HMARK_OPTIONS.map(([name, value]) => ({ names: `hmark-${name}`, value: value })),
-  ],
-  print(given) {
-    const said = new Map<string, string>();
-    for (const [name, value] of HMARK_OPTIONS) {
-      const got = given.get(`hmark-${name}`, value);
-      if (got !== undefined) said.set(name, (value as Value<unknown>).print(got, given.family));
-    }
-    let ct = false;
-    for (const item of given.find("hmark-tuple")?.argument.split(",") ?? []) {
-      const found = HMARK_TUPLES.find(([name]) => item !== "" && name.startsWith(item.toLowerCase()));
-      if (found === undefined) return given.fail(`"${item}" is no part of a tuple`, "hmark-tuple");
-      if (found[1] === null) ct = true;
-      else said.set(found[1], found[1].endsWith("prefix") && given.family === 6 ? "128" : found[2]);
-    }
-    if (!said.has("mod") || !said.has("rnd")) given.fail("HMARK needs --hmark-mod and --hmark-rnd");
-    if (said.has("spi-mask") && (said.has("sport-mask") || said.has("dport-mask"))) {
-      given.fail("--hmark-spi-mask does not go with masks of ports");
-    }
-    const masks = ["src-prefix", "dst-prefix", "sport-mask", "dport-mask", "proto-mask", "spi-mask"];
-    if (!ct && !masks.some((name) => said.has(name))) given.fail("HMARK needs --hmark-tuple at least");
-    const shown = HMARK_OPTIONS.flatMap(([name]) => (said.has(name) ? [` --hmark-${name} ${said.get(name)!}`] : []));
-    return shown.join("") + (ct ? " --hmark-tuple ct" : "");
+/** What is said of each option, and whether the connection's tuple is asked. */
+function readHmark(given: Given): { readonly said: ReadonlyMap<string, AnyAddress>; readonly ct: boolean } {
+  const said = new Map<string, AnyAddress>();
+  for (const [name, value] of HMARK_OPTIONS) {
+    const got = given.get<AnyAddress>(`hmark-${name}`, value);
+    if (got !== undefined) said.set(name, got);
+  }
+  let ct = false;
+  for (const item of given.find("hmark-tuple")?.argument.split(",") ?? []) {
+    const found = HMARK_TUPLES.find(([name]) => item !== "" && name.startsWith(item.toLowerCase()));
+    if (found === undefined) return given.fail(`"${item}" is no part of a tuple`, "hmark-tuple");
+    const [, mask, all] = found;
+    if (mask === null) ct = true;
+    else
+      said.set(
+        mask,
+        mask.endsWith("prefix")
+          ? types.mask.read(given.line, given.word, given.family === 6 ? "128" : "32", given.family)
+          : all,
+      );
+  }
+  if (!said.has("mod") || !said.has("rnd")) given.fail("HMARK needs --hmark-mod and --hmark-rnd");
+  if (said.has("spi-mask") && (said.has("sport-mask") || said.has("dport-mask"))) {
+    given.fail("a mask of the SPI does not go with masks of ports");
+  }
+  const masks = ["src-prefix", "dst-prefix", "sport-mask", "dport-mask", "proto-mask", "spi-mask"];
+  if (!ct && !masks.some((name) => said.has(name))) given.fail("HMARK needs --hmark-tuple at least");
+  return { said, ct };
+}
+
+const HMARK = printedExtension<HmarkTarget>(
+  {
+    name: "HMARK",
+    options: [
+      { names: "hmark-tuple" },
+      ...HMARK_OPTIONS.map(([name, value]) => ({ names: `hmark-${name}`, value: value })),
+    ],
+    print(given) {
+      const { said, ct } = readHmark(given);
+      const shown = HMARK_OPTIONS.flatMap(([name, value]) => {
+        const got = said.get(name);
+        return got === undefined ? [] : [` --hmark-${name} ${(value as Value<AnyAddress>).print(got, given.family)}`];
+      });
+      return shown.join("") + (ct ? " --hmark-tuple ct" : "");
+    },
   },
-});
+  (options, given) => {
+    const { said, ct } = readHmark(given);
+    const number = (name: string): number => Number(said.get(name) ?? 0);
+    const both = (one: string, other: string): number => (number(one) * 65536 + number(other)) >>> 0;
+    return {
+      kind: "HMARK",
+      options,
+      ct,
+      srcMask: number("src-prefix"),
+      dstMask: number("dst-prefix"),
+      portMask: said.has("spi-mask") ? number("spi-mask") : both("sport-mask", "dport-mask"),
+      portSet: said.has("spi") ? number("spi") : both("sport", "dport"),
+      protoMask: number("proto-mask"),
+      seed: number("rnd"),
+      modulus: number("mod"),
+      offset: number("offset"),
+    };
+  },
+);
 
 const QUEUE_MOST = 65534;
 
-const NFQUEUE = opaqueTarget({
-  name: "NFQUEUE",
-  options: [
-    { names: "queue-num", value: u16, excludes: "queue-balance" },
-    { names: "queue-balance", excludes: "queue-num" },
-    { names: "queue-bypass", args: 0 },
-    { names: "queue-cpu-fanout", args: 0, needs: "queue-balance" },
-  ],
-  print(given) {
-    const setting = given.find("queue-balance");
-    let queues = ` --queue-num ${given.get("queue-num", u16) ?? 0}`;
-    if (setting !== undefined) {
-      const [first, last, more] = setting.argument.split(":");
-      const queue = (text: string, without: number): number =>
-        text === "" ? without : integer(QUEUE_MOST).read(given.line, setting.word, text, given.family);
-      if (last === undefined || more !== undefined)
-        return given.fail("--queue-balance takes a range FIRST:LAST", "queue-balance");
-      const [lo, hi] = [queue(first!, 0), queue(last, QUEUE_MOST)];
-      if (lo >= hi) given.fail("the range of queues must rise", "queue-balance");
-      queues = ` --queue-balance ${lo}:${hi}`;
-    }
-    return (
-      queues +
-      (given.has("queue-bypass") ? " --queue-bypass" : "") +
-      (given.has("queue-cpu-fanout") ? " --queue-cpu-fanout" : "")
-    );
+const NFQUEUE = printedExtension<QueueTarget>(
+  {
+    name: "NFQUEUE",
+    options: [
+      { names: "queue-num", value: u16, excludes: "queue-balance" },
+      { names: "queue-balance", excludes: "queue-num" },
+      { names: "queue-bypass", args: 0 },
+      { names: "queue-cpu-fanout", args: 0, needs: "queue-balance" },
+    ],
+    print(given) {
+      const setting = given.find("queue-balance");
+      let queues = ` --queue-num ${given.get("queue-num", u16) ?? 0}`;
+      if (setting !== undefined) {
+        const [first, last, more] = setting.argument.split(":");
+        const queue = (text: string, without: number): number =>
+          text === "" ? without : integer(QUEUE_MOST).read(given.line, setting.word, text, given.family);
+        if (last === undefined || more !== undefined)
+          return given.fail("--queue-balance takes a range FIRST:LAST", "queue-balance");
+        const [lo, hi] = [queue(first!, 0), queue(last, QUEUE_MOST)];
+        if (lo >= hi) given.fail("the range of queues must rise", "queue-balance");
+        queues = ` --queue-balance ${lo}:${hi}`;
+      }
+      return (
+        queues +
+        (given.has("queue-bypass") ? " --queue-bypass" : "") +
+        (given.has("queue-cpu-fanout") ? " --queue-cpu-fanout" : "")
+      );
+    },
   },
-});
+  (options, given) => ({ kind: "NFQUEUE", options, bypass: given.has("queue-bypass") }),
+);
 
 const SET = opaqueTarget({
   name: "SET",
@@ -446,22 +531,25 @@ const SET = opaqueTarget({
   },
 });
 
-const TPROXY = opaqueTarget({
-  name: "TPROXY",
-  tables: ["mangle"],
-  hooks: ["PREROUTING"],
-  protos: [PROTO_TCP, PROTO_UDP],
-  options: [
-    { names: "on-port", required: true, value: port },
-    { names: "on-ip", value: host },
-    { names: "tproxy-mark", value: mark },
-  ],
-  print(given) {
-    const ip = host.print(given.get("on-ip", host) ?? (given.family === 6 ? 0n : 0), given.family);
-    const { value, mask } = given.get("tproxy-mark", mark) ?? { value: 0, mask: 0 };
-    return ` --on-port ${given.get("on-port", port)!} --on-ip ${ip} --tproxy-mark ${hex(value)}/${hex(mask)}`;
+const TPROXY = printedExtension<TproxyTarget>(
+  {
+    name: "TPROXY",
+    tables: ["mangle"],
+    hooks: ["PREROUTING"],
+    protos: [PROTO_TCP, PROTO_UDP],
+    options: [
+      { names: "on-port", required: true, value: port },
+      { names: "on-ip", value: host },
+      { names: "tproxy-mark", value: mark },
+    ],
+    print(given) {
+      const ip = host.print(given.get("on-ip", host) ?? (given.family === 6 ? 0n : 0), given.family);
+      const { value, mask } = given.get("tproxy-mark", mark) ?? { value: 0, mask: 0 };
+      return ` --on-port ${given.get("on-port", port)!} --on-ip ${ip} --tproxy-mark ${hex(value)}/${hex(mask)}`;
+    },
   },
-});
+  (options) => ({ kind: "TPROXY", options }),
+);
 
 const SYNPROXY = opaqueTarget({
   name: "SYNPROXY",
@@ -495,7 +583,7 @@ function showDuration(micros: number): string {
 const QUARTER_SECOND = 250_000;
 const INTERVALS_MOST = 5;
 
-const RATEEST = opaqueTarget({
+const RATEEST = watcher({
   name: "RATEEST",
   options: [
     { names: "rateest-name", required: true, value: word },
@@ -550,7 +638,7 @@ const CLUSTERIP = opaqueTarget({
 });
 
 const ulogPrefix = string(Number.POSITIVE_INFINITY, 1);
-const ULOG = opaqueTarget({
+const ULOG = watcher({
   name: "ULOG",
   family: 4,
   options: [
@@ -574,13 +662,18 @@ const ledDelay: Value<string> = {
   idle: "0",
 };
 
+const QUEUE = printedExtension<QueueTarget>({ name: "QUEUE" }, (options) => ({
+  kind: "QUEUE",
+  options,
+  bypass: false,
+}));
+
 const TARGETS_ALONE = [
-  opaqueTarget({ name: "QUEUE" }),
-  opaqueTarget({
+  watcher({
     name: "AUDIT",
     options: [{ names: "type", required: true, value: oneOf(["accept", "drop", "reject"]) }],
   }),
-  opaqueTarget({
+  watcher({
     name: "CONNSECMARK",
     tables: ["mangle", "security"],
     options: [
@@ -589,12 +682,12 @@ const TARGETS_ALONE = [
     ],
     check: needsSome("CONNSECMARK needs --save or --restore"),
   }),
-  opaqueTarget({
+  watcher({
     name: "SECMARK",
     tables: ["mangle", "security"],
     options: [{ names: "selctx", required: true, value: word }],
   }),
-  opaqueTarget({
+  watcher({
     name: "IDLETIMER",
     options: [
       { names: "timeout", required: true, value: integer(types.U32_MAX, 1) },
@@ -602,7 +695,7 @@ const TARGETS_ALONE = [
       { names: "alarm", args: 0 },
     ],
   }),
-  opaqueTarget({
+  watcher({
     name: "LED",
     options: [
       {
@@ -624,6 +717,6 @@ const TARGETS_ALONE = [
 ];
 
 export const TARGETS: readonly Extension<Target>[] = [
-  ...[hmark, NFQUEUE, SET, TPROXY, SYNPROXY, RATEEST, CLUSTERIP, ULOG],
+  ...[HMARK, QUEUE, NFQUEUE, SET, TPROXY, SYNPROXY, RATEEST, CLUSTERIP, ULOG],
   ...TARGETS_ALONE,
 ];

@@ -4,10 +4,10 @@
 // Differs: where iptables-save would forget a test that never holds (`! --espspi :`), it is printed.
 
 import { PROTO_DCCP, PROTO_SCTP } from "../../net/protocol.ts";
-import type { Extension, OptionForm } from "../extension.ts";
-import { opaqueMatch } from "../opaque.ts";
-import type { Match, Range } from "../ruleset.ts";
-import { integer, portRange, rangeOf, u32, U32_MAX, U8_MAX, type Value } from "../types.ts";
+import type { Extension, Given, OptionForm } from "../extension.ts";
+import { opaqueMatch, printedExtension } from "../opaque.ts";
+import type { DccpMatch, Match, Range, SctpChunks, SctpMatch, SpiMatch } from "../ruleset.ts";
+import { integer, portRange, printTest, rangeOf, u32, U32_MAX, U8_MAX, type Value } from "../types.ts";
 import { readCPort } from "../values.ts";
 
 const PROTO_ESP = 50;
@@ -36,23 +36,50 @@ function numbered(first: number): (name: string, index: number) => [string, numb
   return (name, index) => [name, first + index];
 }
 
-/** `all SACK,DATA:Be`: which, then the types of chunks, perhaps with flags. Gives it as it is printed. */
-function readChunks(which: string, list: string): string | null {
-  const kind = ["any", "all", "only"].find((name) => name === which.toLowerCase());
+/** `all SACK,DATA:Be`: which, then the types of chunks, perhaps with flags; null: neither that nor ALL or NONE. */
+function readChunks(which: string, list: string): Omit<SctpChunks, "negated"> | null {
+  const kind = (["any", "all", "only"] as const).find((name) => name === which.toLowerCase());
   if (kind === undefined) return null;
-  if (list.toUpperCase() === "ALL" || list.toUpperCase() === "NONE") return `${kind} ${list.toUpperCase()}`;
-  const asked = new Map<string, string>();
+  if (list.toUpperCase() === "ALL") {
+    return { which: kind, types: Array.from({ length: 256 }, (_, type) => ({ type, mask: 0, flags: 0 })) };
+  }
+  if (list.toUpperCase() === "NONE") return { which: kind, types: [] };
+  const asked = new Map<number, SctpChunks["types"][number]>();
   for (const item of list.split(",").filter((part) => part !== "")) {
     const [name = "", flags = ""] = item.split(":");
-    const chunk = name.toUpperCase();
-    if (!SCTP_CHUNKS.has(chunk)) return null;
-    const valid: string = chunk in SCTP_FLAGS ? SCTP_FLAGS[chunk as keyof typeof SCTP_FLAGS] : "";
-    if (Array.from(flags).some((flag) => flag === "-" || !valid.includes(flag.toUpperCase()))) return null;
-    const ordered = Array.from(valid).flatMap((bit) => Array.from(flags).filter((flag) => flag.toUpperCase() === bit));
-    asked.set(chunk, ordered.length === 0 ? chunk : `${chunk}:${ordered.join("")}`);
+    const type = SCTP_CHUNKS.get(name.toUpperCase());
+    if (type === undefined) return null;
+    const valid = flagsOf(name.toUpperCase());
+    const chunk = { type, mask: 0, flags: 0 };
+    for (const flag of flags) {
+      const bit = 128 >> valid.indexOf(flag.toUpperCase());
+      if (flag === "-" || !valid.includes(flag.toUpperCase())) return null;
+      chunk.mask |= bit;
+      if (flag !== flag.toLowerCase()) chunk.flags |= bit;
+    }
+    asked.set(type, chunk);
   }
-  const shown = [...SCTP_CHUNKS.keys()].flatMap((chunk) => asked.get(chunk) ?? []);
-  return shown.length === 0 ? `${kind} NONE` : `${kind} ${shown.join(",")}`;
+  return { which: kind, types: [...asked.values()] };
+}
+
+function flagsOf(chunk: string): string {
+  return chunk in SCTP_FLAGS ? SCTP_FLAGS[chunk as keyof typeof SCTP_FLAGS] : "";
+}
+
+function printChunks({ which, types }: Omit<SctpChunks, "negated">): string {
+  if (types.length === 0) return `${which} NONE`;
+  if (types.length === 256) return `${which} ALL`;
+  const shown = [...SCTP_CHUNKS].flatMap(([name, type]) => {
+    const chunk = types.find((one) => one.type === type);
+    if (chunk === undefined) return [];
+    const flags = Array.from(flagsOf(name), (flag, index) => {
+      const bit = 128 >> index;
+      if ((chunk.mask & bit) === 0) return "";
+      return (chunk.flags & bit) === 0 ? flag.toLowerCase() : flag;
+    }).join("");
+    return [flags === "" ? name : `${name}:${flags}`];
+  });
+  return `${which} ${shown.join(",")}`;
 }
 
 const sctpPorts: Value<Range> = {
@@ -67,26 +94,42 @@ const sctpPorts: Value<Range> = {
   print: (range) => portRange.print(range, 4),
 };
 
-const sctp = opaqueMatch({
-  name: "sctp",
-  protos: [PROTO_SCTP],
-  options: [
-    { names: "sport source-port", negatable: true, value: sctpPorts },
-    { names: "dport destination-port", negatable: true, value: sctpPorts },
-    { names: "chunk-types", args: 2, negatable: true },
-  ],
-  print(given) {
-    const ports = ["sport", "dport"].map((key) => {
-      const range = given.get(key, sctpPorts);
-      return range === undefined ? "" : `${given.negated(key) ? " !" : ""} --${key} ${sctpPorts.print(range, 4)}`;
-    });
-    const chunks = given.find("chunk-types");
-    if (chunks === undefined) return ports.join("");
-    const shown = readChunks(chunks.argument, chunks.second);
-    if (shown === null) given.fail("--chunk-types takes any, all or only, then names of chunks", "chunk-types");
-    return `${ports.join("")}${chunks.negated ? " !" : ""} --chunk-types ${shown}`;
+function readSctp(options: string, given: Given): SctpMatch {
+  const setting = given.find("chunk-types");
+  const chunks = setting === undefined ? null : readChunks(setting.argument, setting.second);
+  if (setting !== undefined && chunks === null) {
+    given.fail("--chunk-types takes any, all or only, then names of chunks", "chunk-types");
+  }
+  return {
+    kind: "sctp",
+    options,
+    sport: given.test("sport", sctpPorts),
+    dport: given.test("dport", sctpPorts),
+    chunks: chunks && { ...chunks, negated: given.negated("chunk-types") },
+  };
+}
+
+const sctp = printedExtension<SctpMatch>(
+  {
+    name: "sctp",
+    protos: [PROTO_SCTP],
+    options: [
+      { names: "sport source-port", negatable: true, value: sctpPorts },
+      { names: "dport destination-port", negatable: true, value: sctpPorts },
+      { names: "chunk-types", args: 2, negatable: true },
+    ],
+    print(given) {
+      const { sport, dport, chunks } = readSctp("", given);
+      const print = (range: Range): string => sctpPorts.print(range, 4);
+      return (
+        printTest("sport", sport, print) +
+        printTest("dport", dport, print) +
+        printTest("chunk-types", chunks, printChunks)
+      );
+    },
   },
-});
+  readSctp,
+);
 
 const DCCP_TYPES = [
   "REQUEST",
@@ -112,40 +155,63 @@ const dccpTypes: Value<readonly string[]> = {
   print: (types) => types.join(","),
 };
 
-const dccp = opaqueMatch({
-  name: "dccp",
-  protos: [PROTO_DCCP],
-  options: [
-    { names: "sport source-port", negatable: true, value: portRange },
-    { names: "dport destination-port", negatable: true, value: portRange },
-    { names: "dccp-types", negatable: true, value: dccpTypes },
-    { names: "dccp-option", negatable: true, value: integer(U8_MAX, 1) },
-  ],
-});
+const dccpOption = integer(U8_MAX, 1);
 
-const esp = opaqueMatch({
-  name: "esp",
-  protos: [PROTO_ESP],
-  options: [{ names: "espspi", negatable: true, value: spi }],
-});
+const dccp = printedExtension<DccpMatch>(
+  {
+    name: "dccp",
+    protos: [PROTO_DCCP],
+    options: [
+      { names: "sport source-port", negatable: true, value: portRange },
+      { names: "dport destination-port", negatable: true, value: portRange },
+      { names: "dccp-types", negatable: true, value: dccpTypes },
+      { names: "dccp-option", negatable: true, value: dccpOption },
+    ],
+  },
+  (options, given) => {
+    const types = given.get("dccp-types", dccpTypes);
+    const option = given.get("dccp-option", dccpOption);
+    return {
+      kind: "dccp",
+      options,
+      sport: given.test("sport", portRange),
+      dport: given.test("dport", portRange),
+      types: types === undefined ? null : { mask: maskOf(types), negated: given.negated("dccp-types") },
+      option: option === undefined ? null : { option, negated: given.negated("dccp-option") },
+    };
+  },
+);
 
-const AHSPI: OptionForm = { names: "ahspi", negatable: true, value: spi };
+function maskOf(types: readonly string[]): number {
+  return types.reduce((mask, type) => mask | (1 << DCCP_TYPES.indexOf(type)), 0);
+}
 
-const ah4 = opaqueMatch({ name: "ah", family: 4, protos: [PROTO_AH], options: [AHSPI] });
+function spiMatch(
+  name: SpiMatch["kind"],
+  proto: number,
+  key: string,
+  ...others: readonly OptionForm[]
+): Extension<Match> {
+  return printedExtension<SpiMatch>(
+    { name, protos: [proto], options: [{ names: key, negatable: true, value: spi }, ...others] },
+    (options, given) => ({ kind: name, options, spi: given.test(key, spi) }),
+  );
+}
+
+const esp = spiMatch("esp", PROTO_ESP, "espspi");
+
+const ah4: Extension<Match> = { ...spiMatch("ah", PROTO_AH, "ahspi"), family: 4 };
 
 const ah6 = opaqueMatch({
   name: "ah",
   family: 6,
-  options: [AHSPI, { names: "ahlen", negatable: true, value: { ...u32, idle: "0" } }, { names: "ahres", args: 0 }],
-});
-
-const ipcomp = opaqueMatch({
-  name: "ipcomp",
-  protos: [PROTO_IPCOMP],
   options: [
-    { names: "ipcompspi", negatable: true, value: spi },
-    { names: "compres", args: 0 },
+    { names: "ahspi", negatable: true, value: spi },
+    { names: "ahlen", negatable: true, value: { ...u32, idle: "0" } },
+    { names: "ahres", args: 0 },
   ],
 });
+
+const ipcomp = spiMatch("ipcomp", PROTO_IPCOMP, "ipcompspi", { names: "compres", args: 0 });
 
 export const MATCHES: readonly Extension<Match>[] = [sctp, dccp, esp, ah4, ah6, ipcomp];
