@@ -39,6 +39,7 @@ import {
   PROGRAM_FIRST_MATCH,
   PROGRAM_TREE,
 } from "../src/layout";
+import { buildFew, fewBytes } from "./few";
 import { allocate, mark } from "./memory";
 import { ALL_VALUES, covers, meets, windowValues } from "./pattern";
 import {
@@ -99,8 +100,13 @@ export let nodeCount: u32 = 0;
 export let leafCount: u32 = 0;
 export let leafBoxCount: u32 = 0;
 
-/** Builds the tree of the encoded program and writes its address there; false where memory does not suffice. */
+/** Builds the tree of the encoded program, or its form of few boxes, and writes its address there; false where memory does not suffice. */
 export function build(program: usize): bool {
+  nodeCount = leafCount = leafBoxCount = 0;
+  if (buildFew(program)) {
+    treeBytes = fewBytes;
+    return true;
+  }
   boxes = boxesOf(program);
   clauses = clausesOf(program);
   const count = boxCountOf(program);
@@ -116,7 +122,6 @@ export function build(program: usize): bool {
   }
   stride = 4 + 8 * slotCount;
   failed = false;
-  nodeCount = leafCount = leafBoxCount = 0;
   memory.fill(REGION_MASK, 0, 64);
   memory.fill(REGION_VALUE, 0, 64);
 

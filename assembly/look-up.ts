@@ -3,6 +3,8 @@
 // The way down the tree is walked once for each part; then the leaves are scanned. An action that goes on, or a skip,
 // resumes the scan where it stands with a new least clause: the packet's place in the tree cannot have changed, since the
 // tree does not cut on fields that actions change. A clause acts once, however many of its boxes hold.
+//
+// Programs of few boxes have no tree (few.ts), and most of their look-ups follow a path that has been gone before.
 
 import {
   ACTION_BACK,
@@ -30,6 +32,7 @@ import {
   NONE,
   ORIGIN_FLAGS_KNOWN,
   ORIGIN_TCP_FLAGS,
+  PROGRAM_FEW,
   PROGRAM_SUBS,
   TRACE_LEVEL,
   TRANSPORT_OFFSET_1,
@@ -37,8 +40,23 @@ import {
   TTL_SET,
 } from "../src/layout";
 import { clampMss, origin, startOrigin } from "./origin";
+import {
+  boxesHolding,
+  clauseOfBox,
+  hasRoom,
+  NO_PATH,
+  PATH_BEFORE,
+  PATH_BYTE_COUNT,
+  PATH_CLAUSE,
+  PATH_PACKETS,
+  PATH_RULE_COUNT,
+  PATH_RULES,
+  SLOT_PATH,
+  slotOf,
+  writePath,
+} from "./few";
 import { DROPPED, holds, HOLDS, startPacket } from "./guard";
-import { clauseCountOf, clausesOf, LEAF_HEADER, PART_BYTES, TREE_PARTS, treeOf } from "./program";
+import { clausesOf, LEAF_HEADER, PART_BYTES, TREE_PARTS, treeOf } from "./program";
 
 /** For each rule and policy u64 packets, u64 bytes. */
 let counters: usize = 0;
@@ -90,6 +108,55 @@ export function count(rule: u32, length: u32): void {
     traceTop += 4;
   }
 }
+
+// -- paths
+
+/** The path that was written last. */
+let lastPath: usize = 0;
+// the course that is being written down
+let recording = false;
+let recordedCount: u32 = 0;
+const RECORDED = memory.data(256);
+const MOST_RECORDED: u32 = 64;
+
+function record(rule: u32): void {
+  if (recordedCount == MOST_RECORDED) {
+    recording = false;
+    return;
+  }
+  store<u32>(RECORDED + (recordedCount << 2), rule);
+  recordedCount++;
+}
+
+/** Counts what the path meets; gives the clause that ends it. */
+function follow(path: usize, length: u32): usize {
+  if (tracing) {
+    const end = load<u32>(path, PATH_RULE_COUNT) << 2;
+    for (let i: u32 = 0; i < end; i += 4) count(load<u32>(path + i, PATH_RULES), length);
+  } else {
+    store<u64>(path, load<u64>(path, PATH_PACKETS) + 1, PATH_PACKETS);
+    store<u64>(path, load<u64>(path, PATH_BYTE_COUNT) + <u64>length, PATH_BYTE_COUNT);
+  }
+  return <usize>load<u32>(path, PATH_CLAUSE);
+}
+
+/** Adds what paths have counted to the counters of their rules. */
+export function settleCounters(): void {
+  for (let path = lastPath; path != 0; path = <usize>load<u32>(path, PATH_BEFORE)) {
+    const packets = load<u64>(path, PATH_PACKETS);
+    const bytes = load<u64>(path, PATH_BYTE_COUNT);
+    const end = load<u32>(path, PATH_RULE_COUNT) << 2;
+    for (let i: u32 = 0; i < end; i += 4) {
+      const at = counters + ((<usize>load<u32>(path + i, PATH_RULES)) << 4);
+      store<u64>(at, load<u64>(at) + packets);
+      store<u64>(at, load<u64>(at, 8) + bytes, 8);
+    }
+    store<u64>(path, 0, PATH_PACKETS);
+    store<u64>(path, 0, PATH_BYTE_COUNT);
+  }
+}
+
+// -- trees
 
 /** The root of a part, followed to its leaf. */
 function leafOf(node: usize, packet: usize): usize {
@@ -190,6 +257,7 @@ function changes(action: u32, clause: usize, packet: usize): bool {
 /** Does what the clause says, if its tests hold; gives the least clause to go on with, or ENDED, LEFT, STOPPED. */
 function act(program: usize, clause: usize, index: u32, packet: usize): u32 {
   if (load<u32>(clause, CLAUSE_TEST_COUNT) != 0) {
+    recording = false;
     const held = holds(program, clause, packet);
     if (held != HOLDS) {
       if (held != DROPPED) return index + 1;
@@ -198,12 +266,15 @@ function act(program: usize, clause: usize, index: u32, packet: usize): u32 {
     }
   }
   if ((load<u32>(clause, CLAUSE_FLAGS) & CLAUSE_COUNTS) != 0) {
-    count(load<u32>(clause, CLAUSE_RULE), load<u32>(packet, FIELD_LENGTH * 4));
+    const rule = load<u32>(clause, CLAUSE_RULE);
+    count(rule, load<u32>(packet, FIELD_LENGTH * 4));
+    if (recording) record(rule);
   }
   const action = load<u32>(clause, CLAUSE_ACTION);
   if (action == ACTION_GO_ON) return index + 1;
   if (action >= <u32>ACTION_ENDS) return ENDED;
   if (action == ACTION_SKIP) return load<u32>(clause, CLAUSE_ARG);
+  recording = false;
   if (action == ACTION_SET) {
     const field = packet + ((<usize>load<u32>(clause, CLAUSE_FIELD)) << 2);
     store<u32>(field, (load<u32>(field) & ~load<u32>(clause, CLAUSE_ARG2)) ^ load<u32>(clause, CLAUSE_ARG));
@@ -229,23 +300,50 @@ function act(program: usize, clause: usize, index: u32, packet: usize): u32 {
 
 /** The clause that ended the look-up; 0: a match dropped the packet (a transport header cut short). */
 export function run(main: usize, packet: usize): usize {
+  const few = <usize>load<u32>(main, PROGRAM_FEW);
+  if (few == 0) return runThrough(main, packet);
+  const set = boxesHolding(few, packet);
+  const slot = slotOf(few, set);
+  const path = <usize>load<u32>(slot, SLOT_PATH);
+  if (path > NO_PATH) return follow(path, load<u32>(packet, FIELD_LENGTH * 4));
+  if (path == NO_PATH || !hasRoom(few)) return runThrough(main, packet);
+  recording = true;
+  recordedCount = 0;
+  const answer = runThrough(main, packet);
+  lastPath = writePath(few, slot, set, recording ? answer : 0, RECORDED, recordedCount, lastPath);
+  recording = false;
+  return answer;
+}
+
+/** As run, clause by clause. */
+function runThrough(main: usize, packet: usize): usize {
   depth = 0;
   next = main;
   nextFrom = 0;
   let answer: usize = LEFT;
   while (answer == LEFT) {
-    // a policy alone needs no tree
-    if (clauseCountOf(next) == 1) {
-      const only = clausesOf(next);
-      if (act(next, only, 0, packet) == ENDED) return only;
-      continue;
-    }
-    answer = load<u32>(treeOf(next)) == 1 ? runTree(next, packet) : runParts(next, packet);
+    if (load<u32>(next, PROGRAM_FEW) != 0) answer = runFew(next, packet);
+    else answer = load<u32>(treeOf(next)) == 1 ? runTree(next, packet) : runParts(next, packet);
   }
   return answer;
 }
 
-/** A program whose tree has one part. Gives the clause that ended the look-up, 0, or LEFT. */
+/** A program of few boxes. Gives the clause that ended the look-up, 0, or LEFT. */
+function runFew(program: usize, packet: usize): usize {
+  const clauses = clausesOf(program);
+  const few = <usize>load<u32>(program, PROGRAM_FEW);
+  let from = nextFrom;
+  for (let set = boxesHolding(few, packet); set != 0; set &= set - 1) {
+    const index = clauseOfBox(few, <u32>ctz(set));
+    if (index < from) continue;
+    const clause = clauses + <usize>index * CLAUSE_BYTES;
+    from = act(program, clause, index, packet);
+    if (from >= STOPPED) return from == ENDED ? clause : from == LEFT ? LEFT : 0;
+  }
+  return 0;
+}
+
+/** As runFew, for a program whose tree has one part. */
 function runTree(program: usize, packet: usize): usize {
   const clauses = clausesOf(program);
   const node = leafOf(treeOf(program) + TREE_PARTS, packet);

@@ -66,6 +66,8 @@ export interface FirewallOptions {
   readonly backend?: "legacy" | "nft";
   /** Connections that there may be; more are dropped. 262,144. */
   readonly flows?: number;
+  /** Programs of no more boxes are looked up without a tree, 64 at the most. 64. */
+  readonly fewBoxes?: number;
 }
 
 export interface Answer {
@@ -127,6 +129,7 @@ export interface Tally {
   readonly natOthers: number;
 }
 
+const FEW_BOXES = 64;
 /** Packets in one call of the engine. */
 const BATCH = 1024;
 /** Answers that the host makes to a packet, at the most: a redirect, a refusal, and what is answered to that. */
@@ -198,6 +201,7 @@ export class Firewall {
       listOf: (name) => memory.listOf(name),
     };
     const instance = this.#instance;
+    instance.exports.setMostFew(options.fewBoxes ?? FEW_BOXES);
     this.#counters = instance.allocateZeroed(this.rules.count * COUNTER_BYTES);
     const states = instance.allocateZeroed((memory.count + 1) * STATE_BYTES);
     // one frame of the return stack for each chain: they do not call each other in circles
@@ -251,6 +255,7 @@ export class Firewall {
 
   /** Packets and bytes counted so far: rules in the order of the set, then policies. */
   counters(): RuleCounter[] {
+    this.#instance.exports.settleCounters();
     const view = this.#instance.view();
     return Array.from({ length: this.rules.count }, (_, number) => ({
       ref: this.rules.refOf(number),

@@ -293,7 +293,8 @@ export const NAT_PERSISTENT = 16;
  *  40  u32  tree         written by the engine: address of the built tree
  *  44  u32  flags        PROGRAM_
  *  48  u32  subs         written by the engine: address of the addresses of the programs that it may CALL
- *  52       (zero)
+ *  52  u32  few          written by the engine: address of its form of few boxes; 0: it has a tree
+ *  56       (zero)
  */
 export const PROGRAM_BYTES = 64;
 export const PROGRAM_VERSION = 4;
@@ -308,6 +309,7 @@ export const PROGRAM_DATA = 36;
 export const PROGRAM_TREE = 40;
 export const PROGRAM_FLAGS = 44;
 export const PROGRAM_SUBS = 48;
+export const PROGRAM_FEW = 52;
 /** Every clause ends the look-up and has no tests: the first box that holds is the answer. */
 export const PROGRAM_FIRST_MATCH = 1;
 

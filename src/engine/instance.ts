@@ -29,9 +29,11 @@ interface Exports {
   generate(traffic: number, packets: number, count: number, first: number): void;
   tally(tally: number, decisions: number, count: number): void;
   setGuards(states: number, seed: number): void;
+  setMostFew(boxes: number): void;
   setLists(at: number): void;
   setOrigins(at: number, firstIndex: number): void;
   setLookUp(counters: number, stack: number): void;
+  settleCounters(): void;
   setTrace(at: number, bytes: number): void;
   traceCount(): number;
   readonly treeBytes: WebAssembly.Global;

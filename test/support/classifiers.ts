@@ -42,6 +42,14 @@ export const ENGINE: Classifier = {
     compileFirewall(ruleset, host, { seed: SEED, counting: true, stateless: true }).run(arrivals, { trace: true }),
 };
 
+/** Small programs have trees too. */
+export const TREE_ENGINE: Classifier = {
+  name: "the engine of trees",
+  traces: true,
+  classify: (ruleset, host, arrivals) =>
+    compileFirewall(ruleset, host, { seed: SEED, stateless: true, fewBoxes: 0 }).run(arrivals, { trace: true }),
+};
+
 /** Clauses without effect are left out: the answers are the same, without traces. */
 export const DECIDING_ENGINE: Classifier = {
   name: "the deciding engine",
@@ -50,4 +58,4 @@ export const DECIDING_ENGINE: Classifier = {
     compileFirewall(ruleset, host, { seed: SEED, counting: false, stateless: true }).run(arrivals),
 };
 
-export const CLASSIFIERS: readonly Classifier[] = [REFERENCE, ENGINE, DECIDING_ENGINE];
+export const CLASSIFIERS: readonly Classifier[] = [REFERENCE, ENGINE, TREE_ENGINE, DECIDING_ENGINE];
