@@ -6,10 +6,24 @@
 // record for all (`TOLD`), just long enough for nat.
 
 import {
+  CONNECTION_DIRECTION,
+  CONNECTION_MARK,
+  CONNECTION_ORIGINAL_DPORT,
+  CONNECTION_ORIGINAL_SPORT,
+  CONNECTION_ORIGINAL_SRC,
+  CONNECTION_PROTO,
+  CONNECTION_REPLY_DPORT,
+  CONNECTION_REPLY_DST,
+  CONNECTION_REPLY_SPORT,
+  CONNECTION_REPLY_SRC,
+  CONNECTION_STATUS,
+  CONNMARK_RESTORE,
+  CONNMARK_SET,
   CT_ESTABLISHED,
   CT_INVALID,
   CT_NEW,
   CT_RELATED,
+  CT_UNTRACKED,
   DETAIL_KEY,
   DETAIL_QUOTED,
   DETAIL_QUOTED_DPORT,
@@ -32,6 +46,7 @@ import {
   FIELD_DST,
   FIELD_FACTS,
   FIELD_ICMP,
+  FIELD_MARK,
   FIELD_PROTO,
   FIELD_SPORT,
   FIELD_SRC,
@@ -45,7 +60,6 @@ import {
   FLOW_PROTO,
   FLOW_STATUS,
   FLOW_STREAM,
-  FLOW_ZONE,
   QUOTED_NONE,
   STATUS_ASSURED,
   STATUS_CHANGED,
@@ -54,6 +68,8 @@ import {
   STATUS_MARKED,
   STATUS_SEEN_REPLY,
   STATUS_STATE,
+  TEMPLATE_DIRECTION_SHIFT,
+  TEMPLATE_MARK,
   TIMEOUT_GENERIC,
   TIMEOUT_GRE,
   TIMEOUT_GRE_STREAM,
@@ -73,14 +89,18 @@ import {
   foundReply,
   insert,
   now,
+  portsOf,
   protoOf,
   setExpiry,
   setNow,
   setTuple,
+  setZone,
+  srcOf,
   statusOf,
   sweepAll,
   touch,
   touchSource,
+  zonesOf,
 } from "./flow";
 import { isValid, PACKET_ACCEPTED, PACKET_AGAIN, PACKET_INVALID, segment } from "./tcp";
 
@@ -99,8 +119,8 @@ export let ctReply: u32 = 0;
 /** The connection that first packets have whose state is told. */
 export const TOLD = memory.data(112, 16);
 
-/** Zone that a rule of raw has put the packet into. */
-let zone: u32 = 0;
+/** How a rule of raw wants the packet to be tracked (TEMPLATE_ bits); 0: none has said so. */
+let template: u32 = 0;
 let firewall: usize = 0;
 
 /** Confirmed while this packet was under way, to be forgotten where each packet is the first of its flow. */
@@ -118,7 +138,6 @@ export function startConnection(firewallAt: usize, time: f64): void {
   if (eventEnd != 0) sweepAll();
   ct = 0;
   ctReply = 0;
-  zone = 0;
   made = 0;
 }
 
@@ -187,9 +206,30 @@ export function beginTold(packet: usize): void {
   setConnection(TOLD, 0);
 }
 
+/** Rules of raw have not been asked. */
+export function clearTemplate(): void {
+  template = 0;
+}
+
+/** What a rule of raw says of a packet that nobody tracks yet; the first counts. `bits`: TEMPLATE_, 0: nobody shall. */
+export function setTemplate(packet: usize, bits: u32): void {
+  if (ct != 0 || template != 0 || get(packet, FIELD_CT_STATE) >> 2 == CT_UNTRACKED) return;
+  if (bits == 0) store<u32>(packet, CT_UNTRACKED << 2, FIELD_CT_STATE * 4);
+  else template = bits;
+}
+
+/** nf_ct_zone_tmpl(): the zone as setZone takes it. */
+function zoneFor(packet: usize): u32 {
+  const bits = template;
+  if (bits == 0) return 0;
+  const id = (bits & TEMPLATE_MARK) != 0 ? get(packet, FIELD_MARK) & 0xffff : bits & 0xffff;
+  return id == 0 ? 0 : id | (bits & (3 << TEMPLATE_DIRECTION_SHIFT));
+}
+
 /** Finds or makes the connection; writes the packet's state. */
 export function track(packet: usize, detail: usize, incoming: bool): i32 {
   setConnection(0, 0);
+  const zone = zoneFor(packet);
   store<u32>(packet, CT_INVALID << 2, FIELD_CT_STATE * 4);
   const facts = get(packet, FIELD_FACTS);
   const proto = get(packet, FIELD_PROTO);
@@ -201,22 +241,23 @@ export function track(packet: usize, detail: usize, incoming: bool): i32 {
   if (proto == ICMP) {
     if (broken) return TRACKED;
     const type = get(packet, FIELD_ICMP) >> 8;
-    if (type == 3 || type == 4 || type == 5 || type == 11 || type == 12) return relate(packet, detail);
+    if (type == 3 || type == 4 || type == 5 || type == 11 || type == 12) return relate(packet, detail, zonesOf(zone));
     if (invertible(type) == false) return TRACKED;
   }
 
   const src = get(packet, FIELD_SRC);
   const dst = get(packet, FIELD_DST);
   const ports = portsFrom(packet, detail);
-  const kind = proto | (zone << 8);
+  const zones = zonesOf(zone);
   for (;;) {
-    let flow = find(src, dst, ports, kind);
+    let flow = find(src, dst, ports, proto, zones);
     const reply = flow == 0 ? 0 : foundReply;
     let fresh = false;
     if (flow == 0) {
-      flow = allocateFlow(src, dst, ports, kind);
+      flow = allocateFlow(src, dst, ports, proto);
       if (flow == 0) return TRACK_DROPPED;
       fresh = true;
+      if (zone != 0) setZone(flow, zone);
       setReply(flow, src, dst, ports, proto);
     }
     const status = statusOf(flow);
@@ -245,7 +286,7 @@ export function natBits(flow: usize): u32 {
 }
 
 /** An ICMP error belongs to the connection of the packet that it quotes: nf_conntrack_inet_error(). */
-function relate(packet: usize, detail: usize): i32 {
+function relate(packet: usize, detail: usize, zones: u32): i32 {
   if (detail == 0 || detailOf(detail, DETAIL_QUOTED) == QUOTED_NONE) return TRACKED;
   const proto = detailOf(detail, DETAIL_QUOTED_PROTO);
   const sport = detailOf(detail, DETAIL_QUOTED_SPORT);
@@ -253,7 +294,7 @@ function relate(packet: usize, detail: usize): i32 {
   if (proto == ICMP && !invertible(dport >> 8)) return TRACKED;
   const src = detailOf(detail, DETAIL_QUOTED_SRC);
   const dst = detailOf(detail, DETAIL_QUOTED_DST);
-  const flow = find(dst, src, invertPorts(sport | (dport << 16), proto), proto | (zone << 8));
+  const flow = find(dst, src, invertPorts(sport | (dport << 16), proto), proto, zones);
   if (flow == 0) return TRACKED;
   const reply = foundReply;
   if (dstOf(flow, reply) != get(packet, FIELD_DST)) return TRACKED;
@@ -344,6 +385,59 @@ function handle(flow: usize, reply: u32, packet: usize, detail: usize): i32 {
     refresh(flow, timeoutOf(TIMEOUT_GENERIC));
   }
   return PACKET_ACCEPTED;
+}
+
+// -- what rules ask of a connection, and what they write there
+
+/** What a test of the packet's connection asks: CONNECTION_ (conntrack_mt(), connmark_mt()). There must be one. */
+export function isAsked(what: u32, a: u32, b: u32): bool {
+  const flow = ct;
+  if (what == CONNECTION_MARK) return (load<u32>(flow, FLOW_MARK) & a) == b;
+  if (what <= <u32>CONNECTION_REPLY_DST) {
+    const reply = <u32>(what >= <u32>CONNECTION_REPLY_SRC);
+    const isSrc = what == CONNECTION_ORIGINAL_SRC || what == CONNECTION_REPLY_SRC;
+    return ((isSrc ? srcOf(flow, reply) : dstOf(flow, reply)) & a) == b;
+  }
+  if (what == CONNECTION_STATUS) return (statusOf(flow) & a) != 0;
+  let value: u32 = 0;
+  if (what == CONNECTION_ORIGINAL_SPORT) value = portsOf(flow, 0) & 0xffff;
+  else if (what == CONNECTION_ORIGINAL_DPORT) value = portsOf(flow, 0) >> 16;
+  else if (what == CONNECTION_REPLY_SPORT) value = portsOf(flow, 1) & 0xffff;
+  else if (what == CONNECTION_REPLY_DPORT) value = portsOf(flow, 1) >> 16;
+  else if (what == CONNECTION_PROTO) value = protoOf(flow);
+  else if (what == CONNECTION_DIRECTION) value = ctReply;
+  else if ((statusOf(flow) & STATUS_CONFIRMED) != 0) {
+    // nobody counts down what is not confirmed
+    value = <u32>max<f64>(0, floor<f64>(load<f64>(flow, FLOW_EXPIRES) - now));
+  }
+  return a <= value && value <= b;
+}
+
+/** connmark_tg_shift(); `how`: as the field of the clause. */
+export function connmark(packet: usize, how: u32, one: u32, other: u32): void {
+  const flow = ct;
+  if (flow == 0) return;
+  const bits = how >> 16;
+  const right = (how & 0x100) != 0;
+  const op = how & 0xff;
+  const before = load<u32>(flow, FLOW_MARK);
+  const mark = get(packet, FIELD_MARK);
+  if (op == CONNMARK_RESTORE) {
+    store<u32>(packet, (mark & ~other) ^ shifted(before & one, right, bits), FIELD_MARK * 4);
+    return;
+  }
+  const after =
+    op == CONNMARK_SET
+      ? shifted((before & ~other) ^ one, right, bits)
+      : (before & ~one) ^ shifted(mark & other, right, bits);
+  if (after == before) return;
+  store<u32>(flow, after, FLOW_MARK);
+  addStatus(flow, STATUS_CHANGED | STATUS_MARKED);
+}
+
+/** By so many bits as a machine shifts 32-bit words. */
+function shifted(value: u32, right: bool, bits: u32): u32 {
+  return right ? value >> bits : value << bits;
 }
 
 // -- the end of a connection, and of a packet's way

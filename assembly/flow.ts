@@ -43,6 +43,7 @@ import {
   STATUS_CONFIRMED,
   STATUS_DYING,
   STATUS_SOURCE_DONE,
+  STATUS_ZONE_ORIGINAL,
 } from "../src/layout";
 import { tellExpired } from "./conntrack";
 import { allocate } from "./memory";
@@ -126,31 +127,57 @@ export function addStatus(flow: usize, bits: u32): void {
   store<u16>(flow, <u16>(statusOf(flow) | bits), FLOW_STATUS);
 }
 
-/** proto and zone as they stand in a flow. */
-export function kindOf(flow: usize): u32 {
-  return (<u32>load<u8>(flow, FLOW_PROTO)) | ((<u32>load<u16>(flow, FLOW_ZONE)) << 8);
+/**
+ * Zone of a connection, `id | direction << 16`: equal tuples of different zones are different connections. It may hold in
+ * one direction alone; in the other it is 0 then (nf_ct_zone_id()).
+ */
+export const ZONE_BOTH: u32 = 0;
+export const ZONE_ORIGINAL: u32 = 1;
+export const ZONE_REPLY: u32 = 2;
+
+/** The zone in the original direction, and that in the other << 16, as `find` takes them. */
+export function zonesOf(zone: u32): u32 {
+  const id = zone & 0xffff;
+  const direction = zone >> 16;
+  return (direction == ZONE_REPLY ? 0 : id) | (direction == ZONE_ORIGINAL ? 0 : id << 16);
+}
+
+export function zonesOfFlow(flow: usize): u32 {
+  const id = <u32>load<u16>(flow, FLOW_ZONE);
+  return id == 0 ? 0 : zonesOf(id | ((statusOf(flow) / STATUS_ZONE_ORIGINAL) << 16));
+}
+
+export function setZone(flow: usize, zone: u32): void {
+  store<u16>(flow, <u16>zone, FLOW_ZONE);
+  addStatus(flow, (zone >> 16) * STATUS_ZONE_ORIGINAL);
+}
+
+/** Of the flow's own zones and these, those of the direction are the same. Nearly always both are 0. */
+function isInZone(flow: usize, reply: u32, zones: u32): bool {
+  if ((zones | (<u32>load<u16>(flow, FLOW_ZONE))) == 0) return true;
+  return (((zones ^ zonesOfFlow(flow)) >> (reply << 4)) & 0xffff) == 0;
 }
 
 const SPREAD_1: u64 = 0x9e3779b97f4a7c15;
 const SPREAD_2: u64 = 0xbf58476d1ce4e5b9;
 const SPREAD_3: u64 = 0x94d049bb133111eb;
 
-function hashOf(src: u32, dst: u32, ports: u32, kind: u32): u32 {
+function hashOf(src: u32, dst: u32, ports: u32, proto: u32): u32 {
   let z = (((<u64>src) << 32) | (<u64>dst)) * SPREAD_1;
   z ^= z >> 32;
-  z = (z + (((<u64>kind) << 32) | (<u64>ports))) * SPREAD_2;
+  z = (z + (((<u64>proto) << 32) | (<u64>ports))) * SPREAD_2;
   z ^= z >> 29;
   z *= SPREAD_3;
   return <u32>(z >> 32);
 }
 
-function headFor(src: u32, dst: u32, ports: u32, kind: u32): usize {
-  return heads + ((<usize>(hashOf(src, dst, ports, kind) & headMask)) << 2);
+function headFor(src: u32, dst: u32, ports: u32, proto: u32): usize {
+  return heads + ((<usize>(hashOf(src, dst, ports, proto) & headMask)) << 2);
 }
 
 /** The first link that a look-up of the tuple would follow; 0: none. */
-export function touch(src: u32, dst: u32, ports: u32, kind: u32): u32 {
-  return load<u32>(headFor(src, dst, ports, kind));
+export function touch(src: u32, dst: u32, ports: u32, proto: u32): u32 {
+  return load<u32>(headFor(src, dst, ports, proto));
 }
 
 // -- look-up
@@ -158,10 +185,10 @@ export function touch(src: u32, dst: u32, ports: u32, kind: u32): u32 {
 /** Direction of what `find` found: 1 for replies. */
 export let foundReply: u32 = 0;
 
-/** The confirmed flow that has this tuple in one direction; 0: none. `kind`: protocol | zone << 8. */
-export function find(src: u32, dst: u32, ports: u32, kind: u32): usize {
+/** The confirmed flow that has this tuple in one direction, and the zone; 0: none. `zones`: as of zonesOf. */
+export function find(src: u32, dst: u32, ports: u32, proto: u32, zones: u32): usize {
   if (flowCount == 0) return 0;
-  let link = load<u32>(headFor(src, dst, ports, kind));
+  let link = load<u32>(headFor(src, dst, ports, proto));
   while (link != 0) {
     const reply = link & 1;
     const flow = <usize>(link ^ reply);
@@ -171,7 +198,8 @@ export function find(src: u32, dst: u32, ports: u32, kind: u32): usize {
       load<u32>(at, FLOW_TUPLE_SRC) == src &&
       load<u32>(at, FLOW_TUPLE_DST) == dst &&
       load<u32>(at, FLOW_TUPLE_PORTS) == ports &&
-      kindOf(flow) == kind
+      protoOf(flow) == proto &&
+      isInZone(flow, reply, zones)
     ) {
       if (!hasExpired(flow)) {
         foundReply = reply;
@@ -196,19 +224,18 @@ export function hasExpired(flow: usize): bool {
 // -- records
 
 /** A fresh record with its original tuple, zeroed otherwise; 0: the table is full (or there is no memory). */
-export function allocateFlow(src: u32, dst: u32, ports: u32, kind: u32): usize {
+export function allocateFlow(src: u32, dst: u32, ports: u32, proto: u32): usize {
   sweep(4);
   if (flowCount >= most) {
     sweepAll();
-    if (flowCount >= most && !dropEarly(hashOf(src, dst, ports, kind))) return 0;
+    if (flowCount >= most && !dropEarly(hashOf(src, dst, ports, proto))) return 0;
   }
   if (free == 0 && !addChunk()) return 0;
   const flow = free;
   free = <usize>load<u32>(flow);
   flowCount++;
   clear(flow);
-  store<u8>(flow, <u8>kind, FLOW_PROTO);
-  store<u16>(flow, <u16>(kind >> 8), FLOW_ZONE);
+  store<u8>(flow, <u8>proto, FLOW_PROTO);
   setTuple(flow, 0, src, dst, ports);
   return flow;
 }
@@ -264,35 +291,36 @@ export function bury(): void {
 
 /** Puts the flow into the table; false: one of its tuples is taken. */
 export function insert(flow: usize): bool {
-  const kind = kindOf(flow);
-  if (find(srcOf(flow, 0), dstOf(flow, 0), portsOf(flow, 0), kind) != 0) return false;
-  if (find(srcOf(flow, 1), dstOf(flow, 1), portsOf(flow, 1), kind) != 0) return false;
-  link(flow, 0, kind);
-  link(flow, 1, kind);
+  const proto = protoOf(flow);
+  const zones = zonesOfFlow(flow);
+  if (find(srcOf(flow, 0), dstOf(flow, 0), portsOf(flow, 0), proto, zones) != 0) return false;
+  if (find(srcOf(flow, 1), dstOf(flow, 1), portsOf(flow, 1), proto, zones) != 0) return false;
+  link(flow, 0, proto);
+  link(flow, 1, proto);
   addStatus(flow, STATUS_CONFIRMED);
   return true;
 }
 
-function link(flow: usize, reply: u32, kind: u32): void {
-  const head = headFor(srcOf(flow, reply), dstOf(flow, reply), portsOf(flow, reply), kind);
+function link(flow: usize, reply: u32, proto: u32): void {
+  const head = headFor(srcOf(flow, reply), dstOf(flow, reply), portsOf(flow, reply), proto);
   store<u32>(flow + (reply << 2), load<u32>(head), FLOW_LINK);
   store<u32>(head, (<u32>flow) | reply);
 }
 
 /** Ends a confirmed flow: it is not found any more. Its record stays as it is until `bury`. */
 export function forget(flow: usize): void {
-  const kind = kindOf(flow);
-  unlink(flow, 0, kind);
-  unlink(flow, 1, kind);
+  const proto = protoOf(flow);
+  unlink(flow, 0, proto);
+  unlink(flow, 1, proto);
   addStatus(flow, STATUS_DYING);
   flowCount--;
   store<u32>(flow, <u32>limbo, FLOW_LINK + 4);
   limbo = flow;
 }
 
-function unlink(flow: usize, reply: u32, kind: u32): void {
+function unlink(flow: usize, reply: u32, proto: u32): void {
   const wanted = (<u32>flow) | reply;
-  let at = headFor(srcOf(flow, reply), dstOf(flow, reply), portsOf(flow, reply), kind);
+  let at = headFor(srcOf(flow, reply), dstOf(flow, reply), portsOf(flow, reply), proto);
   for (;;) {
     const link = load<u32>(at);
     if (link == wanted) break;
@@ -310,15 +338,15 @@ export function setExpiry(flow: usize, expires: f64): void {
 // -- by client socket
 
 function sourceHead(flow: usize): usize {
-  return sourceHeadFor(srcOf(flow, 0), portsOf(flow, 0), kindOf(flow));
+  return sourceHeadFor(srcOf(flow, 0), portsOf(flow, 0), protoOf(flow));
 }
 
-export function touchSource(src: u32, ports: u32, kind: u32): u32 {
-  return load<u32>(sourceHeadFor(src, ports, kind));
+export function touchSource(src: u32, ports: u32, proto: u32): u32 {
+  return load<u32>(sourceHeadFor(src, ports, proto));
 }
 
-function sourceHeadFor(src: u32, ports: u32, kind: u32): usize {
-  const hash = hashOf(src, 0, ports & 0xffff, kind);
+function sourceHeadFor(src: u32, ports: u32, proto: u32): usize {
+  const hash = hashOf(src, 0, ports & 0xffff, proto);
   return sourceHeads + ((<usize>(hash & sourceMask)) << 2);
 }
 
@@ -340,13 +368,15 @@ function leaveSource(flow: usize): void {
   else store<u32>(sourceHead(flow), <u32>next);
 }
 
-/** The first flow of the same client socket as `flow` at or behind `from` in its chain; 0: none. */
+/** The first flow of the same client socket (and zone) as `flow` at or behind `from` in its chain; 0: none. */
 export function sameSource(flow: usize, from: usize): usize {
   const src = srcOf(flow, 0);
   const port = portsOf(flow, 0) & 0xffff;
-  const kind = kindOf(flow);
+  const proto = protoOf(flow);
+  const zones = zonesOfFlow(flow);
   for (let at = from; at != 0; at = nextSource(at)) {
-    if (srcOf(at, 0) == src && (portsOf(at, 0) & 0xffff) == port && kindOf(at) == kind) return at;
+    if (srcOf(at, 0) != src || (portsOf(at, 0) & 0xffff) != port) continue;
+    if (protoOf(at) == proto && isInZone(at, 0, zones)) return at;
   }
   return 0;
 }

@@ -30,6 +30,7 @@ import {
   TEST_B,
   TEST_BYTES,
   TEST_C,
+  TEST_CONNECTION,
   TEST_FIELD,
   TEST_INTACT,
   TEST_KIND,
@@ -49,6 +50,7 @@ import {
   TRANSPORT_OFFSET_1,
 } from "../src/layout";
 import { chance } from "./chance";
+import { ct, isAsked } from "./conntrack";
 import { origin } from "./origin";
 import { dataOf } from "./program";
 import { recent } from "./recent";
@@ -136,6 +138,9 @@ export function holds(program: usize, clause: usize, packet: usize): u32 {
         load<u32>(packet, FIELD_OUT_IFACE * 4) != 0 && (load<u32>(origin, ORIGIN_FLAGS) & ORIGIN_HAS_SOCKET) == 0;
       const ttl = load<u32>(packet, FIELD_TTL * 4) + <u32>forwarded;
       good = recent(a, flags, b, load<u32>(test, TEST_C), negated, address, ttl, floor<f64>(now * 1000 + 0.5));
+    } else if (kind == TEST_CONNECTION) {
+      if (ct == 0) good = load<u32>(test, TEST_C) != 0;
+      else good = isAsked(load<u32>(test, TEST_FIELD), a, b) != negated;
     } else if (kind == TEST_QUOTA) {
       good =
         quota(a, ((<u64>load<u32>(test, TEST_C)) << 32) | (<u64>b), load<u32>(packet, FIELD_LENGTH * 4)) != negated;

@@ -9,6 +9,8 @@
 import {
   ACTION_BACK,
   ACTION_CALL,
+  ACTION_CONNMARK,
+  ACTION_CT,
   ACTION_ECN,
   ACTION_ENDS,
   ACTION_GO_ON,
@@ -39,6 +41,7 @@ import {
   TTL_INC,
   TTL_SET,
 } from "../src/layout";
+import { connmark, setTemplate } from "./conntrack";
 import { clampMss, origin, startOrigin } from "./origin";
 import {
   boxesHolding,
@@ -244,6 +247,10 @@ function changes(action: u32, clause: usize, packet: usize): bool {
     store<u32>(packet, after, FIELD_TCP_FLAGS * 4);
     store<u32>(origin, ORIGIN_FLAGS_KNOWN | after, ORIGIN_TCP_FLAGS);
   }
+  if (action == ACTION_CONNMARK) {
+    connmark(packet, load<u32>(clause, CLAUSE_FIELD), load<u32>(clause, CLAUSE_ARG), load<u32>(clause, CLAUSE_ARG2));
+  }
+  if (action == ACTION_CT) setTemplate(packet, load<u32>(clause, CLAUSE_ARG));
   if (action == ACTION_TTL) {
     const how = load<u32>(clause, CLAUSE_ARG);
     const much = load<u32>(clause, CLAUSE_ARG2);

@@ -24,6 +24,7 @@ import {
   FIELD_SRC,
   FLOW_SEEN_END,
   FLOW_TCP_STATE,
+  FLOW_ZONE,
   NAT_ADDRESS_HI,
   NAT_ADDRESS_LO,
   NAT_ADDRESSES,
@@ -54,7 +55,6 @@ import {
   foundReply,
   hasExpired,
   joinSource,
-  kindOf,
   nextSource,
   portsOf,
   protoOf,
@@ -62,6 +62,7 @@ import {
   setTuple,
   srcOf,
   statusOf,
+  zonesOfFlow,
 } from "./flow";
 import { draw } from "./guard";
 
@@ -123,9 +124,9 @@ function hashAddress(word: u32, initial: u32): u32 {
 }
 
 /** find_best_ips_proto(). */
-function pickAddress(src: u32, dst: u32, lo: u32, hi: u32, persistent: bool): u32 {
+function pickAddress(src: u32, dst: u32, lo: u32, hi: u32, persistent: bool, zone: u32): u32 {
   if (lo == hi) return lo;
-  const hash = hashAddress(swapped(src), persistent ? 0 : swapped(dst));
+  const hash = hashAddress(swapped(src), persistent ? 0 : swapped(dst) ^ zone);
   // of 2^32 addresses the kernel counts 0
   return lo + <u32>((<u64>hash * <u64>(hi - lo + 1)) >> 32);
 }
@@ -139,7 +140,7 @@ let ports: u32 = 0;
 
 /** Another flow has the answers that the tuple would have: nf_nat_used_tuple(). */
 function isUsed(flow: usize): bool {
-  return find(dst, src, invertPorts(ports, protoOf(flow)), kindOf(flow)) != 0;
+  return find(dst, src, invertPorts(ports, protoOf(flow)), protoOf(flow), zonesOfFlow(flow)) != 0;
 }
 
 /** Tries left below which a flow that is ending makes room (NF_NAT_HARDER_THRESH). */
@@ -148,14 +149,14 @@ const MOST_TRIES: u32 = 128;
 
 /** nf_nat_used_tuple_harder(): a closed connection gives way to a segment that has gone further. */
 function isUsedHard(flow: usize, triesLeft: u32): bool {
-  const other = find(dst, src, invertPorts(ports, protoOf(flow)), kindOf(flow));
+  const other = find(dst, src, invertPorts(ports, protoOf(flow)), protoOf(flow), zonesOfFlow(flow));
   if (other == 0) return false;
   if (triesLeft > FEW_TRIES || protoOf(flow) != TCP || load<u8>(flow, FLOW_TCP_STATE) != TCP_SYN_SENT) return true;
   if (foundReply == 0 || load<u8>(other, FLOW_TCP_STATE) < <u8>TCP_TIME_WAIT) return true;
   if ((statusOf(other) & STATUS_SOURCE_NAT) == 0) return true;
   if (<i32>(load<u32>(flow, FLOW_SEEN_END) - load<u32>(other, FLOW_SEEN_END)) <= 0) return true;
   kill(other);
-  return false;
+  return isUsed(flow);
 }
 
 // the range that a rule gives
@@ -223,7 +224,8 @@ function seekTuple(flow: usize, source: bool, state: u32, rule: u32): void {
     }
   }
   if ((rangeFlags & NAT_ADDRESSES) != 0) {
-    const address = pickAddress(src, dst, addressLo, addressHi, (rangeFlags & NAT_PERSISTENT) != 0);
+    const persistent = (rangeFlags & NAT_PERSISTENT) != 0;
+    const address = pickAddress(src, dst, addressLo, addressHi, persistent, load<u16>(flow, FLOW_ZONE));
     if (source) src = address;
     else dst = address;
   }
@@ -300,18 +302,24 @@ function setUp(source: bool, state: u32, rule: u32): void {
   addStatus(flow, source ? STATUS_SOURCE_DONE : STATUS_DESTINATION_DONE);
 }
 
-/** As the NAT record says; `address` in place of the record's where the target brings its own (0: it does not). */
-export function bind(record: usize, source: bool, address: u32, state: u32, rule: u32): void {
-  rangeFlags = load<u32>(record, NAT_FLAGS);
+/** As the NAT record says. */
+export function bind(record: usize, source: bool, state: u32, rule: u32): void {
   addressLo = load<u32>(record, NAT_ADDRESS_LO);
   addressHi = load<u32>(record, NAT_ADDRESS_HI);
+  bindWithin(record, load<u32>(record, NAT_FLAGS), source, state, rule);
+}
+
+/** As the NAT record says, to an address that the target brings by itself. */
+export function bindTo(address: u32, record: usize, source: bool, state: u32, rule: u32): void {
+  addressLo = addressHi = address;
+  bindWithin(record, load<u32>(record, NAT_FLAGS) | NAT_ADDRESSES, source, state, rule);
+}
+
+function bindWithin(record: usize, flags: u32, source: bool, state: u32, rule: u32): void {
+  rangeFlags = flags;
   portLo = load<u32>(record, NAT_PORT_LO);
   portHi = load<u32>(record, NAT_PORT_HI);
   basePort = load<u32>(record, NAT_BASE_PORT);
-  if (address != 0) {
-    rangeFlags |= NAT_ADDRESSES;
-    addressLo = addressHi = address;
-  }
   setUp(source, state, rule);
 }
 

@@ -20,6 +20,7 @@ import {
   ACTION_ACCEPT,
   ACTION_DROP,
   ACTION_MASQUERADE,
+  ACTION_NETMAP,
   ACTION_REDIRECT,
   ACTION_REJECT,
   CLAUSE_ACTION,
@@ -86,6 +87,8 @@ import {
   IFACE_SEND_REDIRECTS,
   IFACE_SOURCE_ROUTE,
   IFACE_UP,
+  NAT_ADDRESS_HI,
+  NAT_ADDRESS_LO,
   NONE,
   PACKET_BYTES,
   ROUTE_BROADCAST,
@@ -121,6 +124,7 @@ import {
 import { answerCount, frame, icmpError, reject } from "./answer";
 import {
   beginTold,
+  clearTemplate,
   confirm,
   ct,
   ctReply,
@@ -152,7 +156,7 @@ import {
 } from "./log";
 import { beginPacket, dropper, run, traceCount } from "./look-up";
 import { copyRecord } from "./memory";
-import { bind, bindNothing, chosen, setChosen, translate, translateError } from "./nat";
+import { bind, bindNothing, bindTo, chosen, setChosen, translate, translateError } from "./nat";
 import {
   beginSkb,
   clearBits,
@@ -315,21 +319,22 @@ function passes(table: i32, hook: i32): bool {
 
 /** Before conntrack there is no connection, and rules see INVALID; over lo the packet brings the one it has. */
 function hideState(): void {
+  clearTemplate();
   if (!is(IS_TRACKED)) set(FIELD_CT_STATE, CT_INVALID << 2);
 }
 
 /** Conntrack sees the packet, unless it has one already; false: dropped, or not modelled. */
 function meetConntrack(hook: i32): bool {
   if (is(IS_TRACKED) || !flag(FIREWALL_TRACKING)) return true;
+  // a rule of raw may have said that it is not to be tracked
+  if (get(FIELD_CT_STATE) >> 2 == CT_UNTRACKED) {
+    setBits(IS_TRACKED);
+    return true;
+  }
   const told = load<u32>(CURRENT, SKB_TOLD);
   if (told != CT_FIRST) {
     set(FIELD_CT_STATE, told);
     if (told >> 2 == CT_NEW) beginTold(CURRENT);
-    setBits(IS_TRACKED);
-    return true;
-  }
-  // a rule of raw may have said that it is not to be tracked
-  if (get(FIELD_CT_STATE) >> 2 == CT_UNTRACKED) {
     setBits(IS_TRACKED);
     return true;
   }
@@ -358,7 +363,7 @@ function nat(hook: i32, source: bool): bool {
     } else {
       const rule = load<u32>(clause, CLAUSE_RULE);
       if (action == ACTION_DROP || action == ACTION_REJECT) return refuse(hook, rule);
-      if (!bindTo(program, clause, action, hook, source)) return refuse(hook, rule);
+      if (!setUp(program, clause, action, hook, source)) return refuse(hook, rule);
       if (source) store<u32>(out(), rule, DECISION_SNAT_RULE);
       else store<u32>(out(), rule, DECISION_DNAT_RULE);
     }
@@ -375,7 +380,10 @@ function nat(hook: i32, source: bool): bool {
 }
 
 /** What a NAT target does; false: there is no address to translate to. */
-function bindTo(program: usize, clause: usize, action: u32, hook: i32, source: bool): bool {
+function setUp(program: usize, clause: usize, action: u32, hook: i32, source: bool): bool {
+  const record = dataOf(program) + load<u32>(clause, CLAUSE_ARG);
+  const state = load<u32>(clause, CLAUSE_ARG2);
+  const rule = load<u32>(clause, CLAUSE_RULE);
   let address: u32 = 0;
   if (action == ACTION_REDIRECT) {
     address = hook == HOOK_OUTPUT ? 0x7f000001 : load<u32>(ifaceOf(firewall, get(FIELD_IN_IFACE)), IFACE_ADDRESS);
@@ -384,9 +392,14 @@ function bindTo(program: usize, clause: usize, action: u32, hook: i32, source: b
     address = selectAddress(firewall, wayIface(), nextHop());
     if (address == 0) return false;
     store<u16>(ct, <u16>wayIface(), FLOW_MASQUERADE);
+  } else if (action == ACTION_NETMAP) {
+    const mask = load<u32>(record, NAT_ADDRESS_HI);
+    address = (get(source ? FIELD_SRC : FIELD_DST) & ~mask) | load<u32>(record, NAT_ADDRESS_LO);
+  } else {
+    bind(record, source, state, rule);
+    return true;
   }
-  const record = dataOf(program) + load<u32>(clause, CLAUSE_ARG);
-  bind(record, source, address, load<u32>(clause, CLAUSE_ARG2), load<u32>(clause, CLAUSE_RULE));
+  bindTo(address, record, source, state, rule);
   return true;
 }
 

@@ -182,7 +182,7 @@ export class Firewall {
   #nextIndex = 0;
 
   constructor(ruleset: Ruleset, host: Host, options: FirewallOptions) {
-    refuseUnmodelled(ruleset, "engine");
+    refuseUnmodelled(ruleset);
     this.ruleset = ruleset;
     this.host = host;
     this.#stateless = options.stateless ?? false;
@@ -498,7 +498,7 @@ export function benchChain(
   hook: Hook,
   { host = null, seed = 1 }: ChainOptions = {},
 ): BenchChain {
-  refuseUnmodelled(ruleset, "engine");
+  refuseUnmodelled(ruleset);
   const table = ruleset.tables.find((each) => each.name === tableName);
   const chain = table?.chains.find((each) => each.name === hook);
   if (table === undefined || chain === undefined) throw new Error(`there is no chain ${tableName}:${hook}`);

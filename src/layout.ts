@@ -98,12 +98,14 @@ export const NONE = 0xffffffff;
  *   0  u32  action     ACTION_
  *   4  u32  rule       number of the rule or policy (RuleTable), or NONE
  *   8  u32  arg        skip: the clause to go on with; SET: value; TTL: TTL_; TCPMSS: the size, NONE: what the route takes; DECIDE: the answer; REJECT: REJECT_ kind;
- *                      NAT: byte offset of a NAT record in the program's data; CALL: number of the program
- *  12  u32  arg2       SET: mask; TTL: how much; NAT: number of the memory for what it draws
+ *                      NAT: byte offset of a NAT record in the program's data; CALL: number of the program;
+ *                      CONNMARK: value, or mask of the connection's mark; CT: TEMPLATE_ bits, 0: not tracked
+ *  12  u32  arg2       SET: mask; TTL: how much; NAT: number of the memory for what it draws;
+ *                      CONNMARK: mask, or mask of the packet's mark
  *  16  u32  tests      byte offset of the first test record in the program's data
  *  20  u32  testCount
  *  24  u32  flags      CLAUSE_ bits
- *  28  u32  field      SET: FIELD_
+ *  28  u32  field      SET: FIELD_; CONNMARK: CONNMARK_ | to the right << 8 | bits to shift << 16
  */
 export const CLAUSE_BYTES = 32;
 export const CLAUSE_ACTION = 0;
@@ -134,6 +136,10 @@ export const ACTION_TTL = 5;
 export const ACTION_TCPMSS = 6;
 /** tcpFlags = (tcpFlags & ~arg2) ^ arg, then goes on; drops a packet without a whole TCP header. */
 export const ACTION_ECN = 7;
+/** Changes the connection's mark or takes it over, then goes on. */
+export const ACTION_CONNMARK = 8;
+/** Says how the packet is to be tracked, then goes on; the first to say so counts. */
+export const ACTION_CT = 9;
 /** From here on an action ends the look-up. */
 export const ACTION_ENDS = 16;
 export const ACTION_ACCEPT = 16;
@@ -145,6 +151,19 @@ export const ACTION_MASQUERADE = 21;
 export const ACTION_REDIRECT = 22;
 /** The answer is `arg`. */
 export const ACTION_DECIDE = 23;
+/** Its NAT record: the network in addressLo, its mask in addressHi. */
+export const ACTION_NETMAP = 24;
+
+export const CONNMARK_SET = 0;
+export const CONNMARK_SAVE = 1;
+export const CONNMARK_RESTORE = 2;
+
+/** How a packet is to be tracked: the zone in the low 16 bits, its direction (0: both, 1: original, 2: reply) << 16. */
+export const TEMPLATE_DIRECTION_SHIFT = 16;
+/** The zone is the packet's mark. */
+export const TEMPLATE_MARK = 1 << 18;
+/** Always there, so that a template is never 0. */
+export const TEMPLATE_GIVEN = 1 << 19;
 
 export const TTL_SET = 0;
 export const TTL_INC = 1;
@@ -157,7 +176,7 @@ export const REJECT_TCP_RESET = 256;
  * Test record: 24 bytes, evaluated in order when the boxes of a clause hold.
  *
  *   0  u32  kind     TEST_
- *   4  u32  field    FIELD_; recent: RECENT_ bits
+ *   4  u32  field    FIELD_; recent: RECENT_ bits; connection: CONNECTION_
  *   8  u32  a        masked: mask; set: byte offset of the intervals in the program's data; limit, nth: number of the
  *                    memory; random: probability of 2^31; intact: least bytes of transport header; mac: upper two bytes;
  *                    owner, mss: least; socket: nothing;
@@ -196,6 +215,27 @@ export const TEST_SOCKET = 8;
 export const TEST_MSS = 9;
 export const TEST_RECENT = 10;
 export const TEST_QUOTA = 11;
+/** Of the packet's connection: CONNECTION_ `field`, with its a and b. Without a connection: c. */
+export const TEST_CONNECTION = 12;
+
+/** (what is asked & a) == b. */
+export const CONNECTION_MARK = 0;
+export const CONNECTION_ORIGINAL_SRC = 1;
+export const CONNECTION_ORIGINAL_DST = 2;
+export const CONNECTION_REPLY_SRC = 3;
+export const CONNECTION_REPLY_DST = 4;
+/** What is asked lies in a..b. */
+export const CONNECTION_ORIGINAL_SPORT = 5;
+export const CONNECTION_ORIGINAL_DPORT = 6;
+export const CONNECTION_REPLY_SPORT = 7;
+export const CONNECTION_REPLY_DPORT = 8;
+export const CONNECTION_PROTO = 9;
+/** 0: the packet goes in the original direction, 1: in that of replies. */
+export const CONNECTION_DIRECTION = 10;
+/** Whole seconds until it times out. */
+export const CONNECTION_EXPIRES = 11;
+/** One of the STATUS_ bits a is set. */
+export const CONNECTION_STATUS = 12;
 
 /** Which operation, in the two lowest bits. */
 export const RECENT_SET = 0;
@@ -712,6 +752,9 @@ export const STATUS_CHANGED = 256;
 /** ... and so has its mark, its TCP state. */
 export const STATUS_MARKED = 512;
 export const STATUS_STATE = 1024;
+/** Its zone holds in the original direction alone, in that of replies alone. The highest bits. */
+export const STATUS_ZONE_ORIGINAL = 2048;
+export const STATUS_ZONE_REPLY = 4096;
 
 /** TCP states, as enum tcp_conntrack. */
 export const TCP_NONE = 0;

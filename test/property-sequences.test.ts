@@ -11,8 +11,6 @@ import { parseArrival } from "../src/packet/line.ts";
 import type { Arrival } from "../src/packet/packet.ts";
 import { UnsupportedError } from "../src/reference/error.ts";
 import { Reference } from "../src/reference/reference.ts";
-import { RuleError } from "../src/rules/error.ts";
-import { refuseUnmodelled } from "../src/rules/modelled.ts";
 import { parseRuleset } from "../src/rules/parse.ts";
 import type { Ruleset } from "../src/rules/ruleset.ts";
 import { Draw } from "./support/draw.ts";
@@ -29,26 +27,9 @@ interface World {
   readonly arrivals: readonly Arrival[];
 }
 
-/** Without the rules that the engine does not run. */
-function rulesetOf(text: string): Ruleset {
-  const ruleset = parseRuleset(text, { file: "rules.v4" });
-  try {
-    refuseUnmodelled(ruleset, "engine");
-    return ruleset;
-  } catch (error) {
-    if (!(error instanceof RuleError)) throw error;
-    return rulesetOf(
-      text
-        .split("\n")
-        .toSpliced(error.position.line - 1, 1)
-        .join("\n"),
-    );
-  }
-}
-
 function drawWorld(number: number): World {
   const drawn = drawKernelSequence(number, PACKETS);
-  const ruleset = rulesetOf(drawn.rules);
+  const ruleset = parseRuleset(drawn.rules, { file: "rules.v4" });
   const host = parseHost(JSON.stringify(drawn.host), "host.json");
   const draw = new Draw(number);
   let time = 0;

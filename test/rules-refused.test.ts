@@ -300,12 +300,12 @@ test("what is parsed and not modelled is refused for running, with its rule", ()
   for (const [text, message] of Object.entries(cases)) {
     assert.throws(
       () => {
-        refuseUnmodelled(parse(text), "engine");
+        refuseUnmodelled(parse(text));
       },
       { name: "RuleError", message },
     );
   }
-  refuseUnmodelled(parse("*filter\n-A INPUT -m state --state NEW\nCOMMIT\n"), "engine");
+  refuseUnmodelled(parse("*filter\n-A INPUT -m state --state NEW\nCOMMIT\n"));
 });
 
 test("what holds no rules is refused", () => {

@@ -7,7 +7,7 @@ import type { Arrival } from "../packet/packet.ts";
 import { UnsupportedError } from "../reference/error.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
 import { sameAnswer } from "./difference.ts";
-import { engineKnows, referenceDecider, wasmDecider } from "./engine.ts";
+import { referenceDecider, wasmDecider } from "./engine.ts";
 import type { Answers, Decider, DeciderOptions, EngineName } from "./engine.ts";
 
 /** So many packets are answered by both unless it is said otherwise. */
@@ -33,7 +33,7 @@ export class Comparison {
   #packets = 0;
 
   constructor(ruleset: Ruleset, host: Host, { engine, decide }: ComparisonOptions) {
-    const asked = engine ?? (engineKnows(ruleset) ? "both" : "reference");
+    const asked = engine ?? "both";
     const trace = decide.trace || asked === "both";
     this.#engine = asked === "reference" ? null : wasmDecider(ruleset, host, { ...decide, trace });
     this.#reference = asked === "wasm" ? null : referenceDecider(ruleset, host, decide);

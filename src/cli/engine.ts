@@ -6,8 +6,6 @@ import type { RuleCounter } from "../classifier.ts";
 import type { Answer } from "../firewall.ts";
 import type { Arrival } from "../packet/packet.ts";
 import { Reference } from "../reference/reference.ts";
-import { RuleError } from "../rules/error.ts";
-import { refuseUnmodelled } from "../rules/modelled.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
 
 export const ENGINES = ["wasm", "reference", "both"] as const;
@@ -70,17 +68,6 @@ export function referenceDecider(ruleset: Ruleset, host: Host, options: DeciderO
 /** Of packets each the first of its connection. */
 export function referenceFor(ruleset: Ruleset, host: Host, seed: number): Reference {
   return new Reference(ruleset, host, { stateless: true, seed });
-}
-
-/** Whether the engine can be asked at all; otherwise the reference has to do. */
-export function engineKnows(ruleset: Ruleset): boolean {
-  try {
-    refuseUnmodelled(ruleset, "engine");
-  } catch (error) {
-    if (error instanceof RuleError) return false;
-    throw error;
-  }
-  return true;
 }
 
 /** So that a packet which is not modelled leaves the answers before it as they are; a batch costs hardly less. */

@@ -6,6 +6,19 @@
 // closes a stage, and what stands behind it opens the next one. Nearly all rules have one stage.
 
 import {
+  CONNECTION_DIRECTION,
+  CONNECTION_EXPIRES,
+  CONNECTION_MARK,
+  CONNECTION_ORIGINAL_DPORT,
+  CONNECTION_ORIGINAL_DST,
+  CONNECTION_ORIGINAL_SPORT,
+  CONNECTION_ORIGINAL_SRC,
+  CONNECTION_PROTO,
+  CONNECTION_REPLY_DPORT,
+  CONNECTION_REPLY_DST,
+  CONNECTION_REPLY_SPORT,
+  CONNECTION_REPLY_SRC,
+  CONNECTION_STATUS,
   CT_DNAT_BIT,
   CT_ESTABLISHED,
   CT_INVALID,
@@ -44,6 +57,10 @@ import {
   RECENT_RTTL,
   RECENT_SET,
   RECENT_UPDATE,
+  STATUS_ASSURED,
+  STATUS_CONFIRMED,
+  STATUS_SEEN_REPLY,
+  TEST_CONNECTION,
   TEST_INTACT,
   TEST_LIMIT,
   TEST_MAC,
@@ -62,7 +79,15 @@ import {
 import { bucketOf } from "../net/limit.ts";
 import { TCP_FLAGS } from "../packet/packet.ts";
 import { RuleError } from "../rules/error.ts";
-import type { AddressTest, AddressType, CtStateName, Match, NegatableRange, Rule } from "../rules/ruleset.ts";
+import type {
+  AddressTest,
+  AddressType,
+  ConntrackMatch,
+  CtStateName,
+  Match,
+  NegatableRange,
+  Rule,
+} from "../rules/ruleset.ts";
 import type { InterfaceTable } from "./interfaces.ts";
 import { ALL, complement, EMPTY, intersect, isAll, unionOf } from "./intervals.ts";
 import type { Intervals } from "./intervals.ts";
@@ -226,11 +251,19 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
       }
       case "conntrack":
         pure();
-        if (match.state !== null) both(FIELD_CT_STATE, stateSet(match.state.states, match.state.negated));
+        if (match.state !== null) among(FIELD_CT_STATE, stateSet(match.state.states, match.state.negated));
+        tests.push(...connectionTests(match));
+        return;
+      case "connmark":
+        pure();
+        tests.push({
+          kind: TEST_CONNECTION,
+          ...{ what: CONNECTION_MARK, a: match.mask, b: match.value, without: false, negated: match.negated },
+        });
         return;
       case "state":
         pure();
-        both(FIELD_CT_STATE, stateSet(match.states, match.negated));
+        among(FIELD_CT_STATE, stateSet(match.states, match.negated));
         return;
       case "mark":
         pure();
@@ -324,7 +357,6 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
           if (test !== null && ((test.value & test.mask) === 0) === test.negated) both(FIELD_SRC, EMPTY);
         }
         return;
-      case "connmark":
       case "connbytes":
       case "connlimit":
       case "time":
@@ -430,6 +462,46 @@ function stateSet(states: readonly CtStateName[], negated: boolean): Intervals {
   }
   return unionOf(words);
 }
+
+/** What `-m conntrack` asks beside the state; without a connection only the state is asked, if it is. */
+function connectionTests(match: ConntrackMatch): readonly Test[] {
+  const without = match.state !== null;
+  const tests: Test[] = [];
+  const ask = (what: number, a: number, b: number, negated: boolean): void => {
+    tests.push({ kind: TEST_CONNECTION, what, a, b, without, negated });
+  };
+  const addresses = [
+    [CONNECTION_ORIGINAL_SRC, match.origSrc],
+    [CONNECTION_ORIGINAL_DST, match.origDst],
+    [CONNECTION_REPLY_SRC, match.replSrc],
+    [CONNECTION_REPLY_DST, match.replDst],
+  ] as const;
+  for (const [what, test] of addresses) if (test !== null) ask(what, test.mask, test.address, test.negated);
+  const ranges = [
+    [CONNECTION_ORIGINAL_SPORT, match.origSrcPort],
+    [CONNECTION_ORIGINAL_DPORT, match.origDstPort],
+    [CONNECTION_REPLY_SPORT, match.replSrcPort],
+    [CONNECTION_REPLY_DPORT, match.replDstPort],
+    [CONNECTION_EXPIRES, match.expire],
+  ] as const;
+  for (const [what, range] of ranges) if (range !== null) ask(what, range.lo, range.hi, range.negated);
+  if (match.proto !== null) ask(CONNECTION_PROTO, match.proto.proto, match.proto.proto, match.proto.negated);
+  if (match.dir !== null)
+    ask(CONNECTION_DIRECTION, Number(match.dir === "REPLY"), Number(match.dir === "REPLY"), false);
+  if (match.status !== null) {
+    const bits = match.status.statuses.reduce((mask, status) => mask | STATUS_BITS[status], 0);
+    ask(CONNECTION_STATUS, bits, 0, match.status.negated);
+  }
+  return tests;
+}
+
+/** A connection is expected by a helper alone, and there is none. */
+const STATUS_BITS = {
+  EXPECTED: 0,
+  SEEN_REPLY: STATUS_SEEN_REPLY,
+  ASSURED: STATUS_ASSURED,
+  CONFIRMED: STATUS_CONFIRMED,
+} as const;
 
 function addrtype(
   match: Extract<Match, { kind: "addrtype" }>,

@@ -1,11 +1,7 @@
 // Program -> bytes, in the layout of layout.ts.
 
 import {
-  ACTION_DNAT,
   ACTION_ENDS,
-  ACTION_MASQUERADE,
-  ACTION_REDIRECT,
-  ACTION_SNAT,
   CLAUSE_ACTION,
   CLAUSE_ARG,
   CLAUSE_ARG2,
@@ -42,6 +38,7 @@ import {
   TEST_B,
   TEST_BYTES,
   TEST_C,
+  TEST_CONNECTION,
   TEST_FIELD,
   TEST_INTACT,
   TEST_MAC,
@@ -106,14 +103,9 @@ export function encode(program: Program): Uint8Array {
 
   program.clauses.forEach((clause, index) => {
     const from = clausesOffset + index * CLAUSE_BYTES;
-    const isNat =
-      clause.action === ACTION_DNAT ||
-      clause.action === ACTION_SNAT ||
-      clause.action === ACTION_MASQUERADE ||
-      clause.action === ACTION_REDIRECT;
     put(from + CLAUSE_ACTION, clause.action);
     put(from + CLAUSE_RULE, clause.rule);
-    put(from + CLAUSE_ARG, isNat ? dataOf[index]!.nat : clause.arg);
+    put(from + CLAUSE_ARG, clause.nat === null ? clause.arg : dataOf[index]!.nat);
     put(from + CLAUSE_ARG2, clause.arg2);
     put(from + CLAUSE_TESTS, dataOf[index]!.tests);
     put(from + CLAUSE_TEST_COUNT, clause.tests.length);
@@ -237,6 +229,13 @@ class Data {
         words[TEST_A / 4] = test.list;
         words[TEST_B / 4] = test.seconds;
         words[TEST_C / 4] = test.hits;
+        words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_CONNECTION:
+        words[TEST_FIELD / 4] = test.what;
+        words[TEST_A / 4] = test.a;
+        words[TEST_B / 4] = test.b;
+        words[TEST_C / 4] = Number(test.without);
         words[TEST_NEGATED / 4] = Number(test.negated);
         break;
       case TEST_QUOTA:

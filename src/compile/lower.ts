@@ -19,6 +19,16 @@
 // Follows ipt_do_table() in net/ipv4/netfilter/ip_tables.c.
 
 import {
+  ACTION_CONNMARK,
+  ACTION_CT,
+  ACTION_NETMAP,
+  CONNMARK_RESTORE,
+  CONNMARK_SAVE,
+  CONNMARK_SET,
+  FIELD_CT_STATE,
+  TEMPLATE_DIRECTION_SHIFT,
+  TEMPLATE_GIVEN,
+  TEMPLATE_MARK,
   ACTION_ACCEPT,
   ACTION_BACK,
   ACTION_CALL,
@@ -53,7 +63,7 @@ import {
 } from "../layout.ts";
 import { TCP_FLAGS } from "../packet/packet.ts";
 import { RuleError } from "../rules/error.ts";
-import type { Chain, NatRange, RejectKind, Rule, Table, Target } from "../rules/ruleset.ts";
+import type { Chain, ConnmarkTarget, CtTarget, NatRange, RejectKind, Rule, Table, Target } from "../rules/ruleset.ts";
 import { DRAWS, stagesOf } from "./condition.ts";
 import type { ConditionContext, Stage } from "./condition.ts";
 import { intersectBoxes, newLabel, ProgramBuilder, remembers, WHOLE } from "./program.ts";
@@ -96,6 +106,11 @@ function fieldsChanged(target: Target): number {
   switch (target.kind) {
     case "MARK":
       return 1 << FIELD_MARK;
+    case "CONNMARK":
+      return target.op === "restore" ? 1 << FIELD_MARK : 0;
+    case "NOTRACK":
+    case "CT":
+      return 1 << FIELD_CT_STATE;
     case "TOS":
     case "DSCP":
       return 1 << FIELD_TOS;
@@ -259,16 +274,26 @@ class Lowering {
         this.#builder.add(boxes, ACTION_REDIRECT, { ...options, ...nat(target.range) });
         return;
       }
+      case "NETMAP": {
+        const nat = { flags: 0, addressLo: target.address, addressHi: target.mask, portLo: 0, portHi: 0, basePort: 0 };
+        this.#builder.add(boxes, ACTION_NETMAP, { ...options, nat, arg2: this.#context.stateOf(number, DRAWS) });
+        return;
+      }
+      case "CONNMARK": {
+        this.#builder.add(boxes, ACTION_CONNMARK, { ...options, ...connmarkOf(target) });
+        return;
+      }
+      case "NOTRACK":
+      case "CT": {
+        this.#builder.add(boxes, ACTION_CT, { ...options, arg: templateOf(target) });
+        return;
+      }
       case "LOG":
       case "NFLOG":
       case "TRACE":
       case "CHECKSUM":
       case "CLASSIFY":
       case "TCPOPTSTRIP":
-      case "CONNMARK":
-      case "CT":
-      case "NOTRACK":
-      case "NETMAP":
       case "TPROXY":
       case "QUEUE":
       case "NFQUEUE":
@@ -348,6 +373,24 @@ class Lowering {
 
 /** Targets without an effect on the answer. */
 const WATCHERS: readonly Target["kind"][] = ["LOG", "NFLOG", "TRACE", "CHECKSUM", "CLASSIFY"];
+
+function connmarkOf(target: ConnmarkTarget): { field: number; arg: number; arg2: number } {
+  const shift = ((target.shift.dir === "right" ? 1 : 0) << 8) | (target.shift.bits << 16);
+  if (target.op === "set") return { field: CONNMARK_SET | shift, arg: target.value, arg2: target.mask };
+  const op = target.op === "save" ? CONNMARK_SAVE : CONNMARK_RESTORE;
+  return { field: op | shift, arg: target.ctmask, arg2: target.nfmask };
+}
+
+/** TEMPLATE_ bits; 0: not to be tracked. */
+function templateOf(target: CtTarget | { readonly kind: "NOTRACK" }): number {
+  if (target.kind === "NOTRACK" || target.notrack) return 0;
+  const { zone } = target;
+  if (zone === null) return TEMPLATE_GIVEN;
+  const direction = DIRECTION_CODES[zone.dir] << TEMPLATE_DIRECTION_SHIFT;
+  return TEMPLATE_GIVEN | direction | (zone.id === "mark" ? TEMPLATE_MARK : zone.id);
+}
+
+const DIRECTION_CODES = { both: 0, ORIGINAL: 1, REPLY: 2 } as const;
 
 const DSCP_MASK = 0xfc;
 const ECT_MASK = 3;

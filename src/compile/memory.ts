@@ -3,8 +3,11 @@
 
 import { stampsKept } from "../net/recent.ts";
 import { TABLES } from "../rules/ruleset.ts";
-import type { Ruleset } from "../rules/ruleset.ts";
+import type { Ruleset, Target } from "../rules/ruleset.ts";
 import { DRAWS } from "./condition.ts";
+
+/** Targets that may draw a port by lot. */
+const TRANSLATING: readonly Target["kind"][] = ["SNAT", "DNAT", "MASQUERADE", "REDIRECT", "NETMAP"];
 
 /** A list of `-m recent`. */
 export interface RecentList {
@@ -34,8 +37,7 @@ export class MemoryTable {
             own.set(index, next++);
           else if (match.kind === "statistic" && !own.has(DRAWS)) own.set(DRAWS, next++);
         });
-        const target = rule.target?.kind;
-        const draws = target === "SNAT" || target === "DNAT" || target === "MASQUERADE" || target === "REDIRECT";
+        const draws = rule.target !== null && TRANSLATING.includes(rule.target.kind);
         if (draws && !own.has(DRAWS)) own.set(DRAWS, next++);
         if (own.size > 0) this.#numbers.set(number, own);
       }

@@ -4,7 +4,16 @@
 // do; boxes of a clause may overlap, the clause acts once all the same. Clauses are taken in order: an action goes on,
 // skips forward, or ends the look-up. The last clause ends it for every packet.
 
-import type { ORIGIN_GID, ORIGIN_UID, TEST_MAC, TEST_MASKED, TEST_OWNER, TEST_SET, TEST_SOCKET } from "../layout.ts";
+import type {
+  ORIGIN_GID,
+  ORIGIN_UID,
+  TEST_CONNECTION,
+  TEST_MAC,
+  TEST_MASKED,
+  TEST_OWNER,
+  TEST_SET,
+  TEST_SOCKET,
+} from "../layout.ts";
 import {
   CLAUSE_COUNTS,
   FIELD_COUNT,
@@ -71,6 +80,16 @@ export type Test =
       readonly flags: number;
       readonly seconds: number;
       readonly hits: number;
+      readonly negated: boolean;
+    }
+  | {
+      readonly kind: typeof TEST_CONNECTION;
+      /** CONNECTION_. */
+      readonly what: number;
+      readonly a: number;
+      readonly b: number;
+      /** What it says of a packet without a connection. */
+      readonly without: boolean;
       readonly negated: boolean;
     }
   | { readonly kind: typeof TEST_QUOTA; readonly state: number; readonly quota: bigint; readonly negated: boolean }

@@ -1,14 +1,19 @@
 // Does the rule set make the kernel track connections? It does so only where a loaded rule needs it (nf_ct_netns_get()).
 
-import type { Ruleset } from "../rules/ruleset.ts";
+import type { Match, Ruleset, Target } from "../rules/ruleset.ts";
+
+const MATCHES: readonly Match["kind"][] = ["conntrack", "state", "connmark", "connbytes", "connlimit"];
+const TARGETS: readonly Target["kind"][] = [
+  ...(["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP"] as const),
+  ...(["CT", "NOTRACK", "CONNMARK"] as const),
+];
 
 export function needsTracking(ruleset: Ruleset): boolean {
   return ruleset.tables.some((table) =>
     table.chains.some((chain) =>
       chain.rules.some((rule) => {
-        const target = rule.target?.kind;
-        if (target === "DNAT" || target === "SNAT" || target === "MASQUERADE" || target === "REDIRECT") return true;
-        return rule.matches.some((match) => match.kind === "conntrack" || match.kind === "state");
+        if (rule.target !== null && TARGETS.includes(rule.target.kind)) return true;
+        return rule.matches.some(({ kind }) => MATCHES.includes(kind));
       }),
     ),
   );

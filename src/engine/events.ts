@@ -5,6 +5,8 @@ import * as layout from "../layout.ts";
 
 const EVENTS = ["new", "update", "destroy", "destroy"] as const;
 const TCP = 6;
+/** Nobody is told of a zone that holds in one direction alone. */
+const ONE_DIRECTION = layout.STATUS_ZONE_ORIGINAL | layout.STATUS_ZONE_REPLY;
 /** As `enum tcp_conntrack` names them. */
 const TCP_STATES = [
   ...["NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE"],
@@ -52,7 +54,7 @@ function readEvent(view: DataView, at: number): ConnectionEvent {
     status: STATUSES.filter(([bit]) => (bits & bit) !== 0).map(([, name]) => name),
     tcpState: tellsState ? TCP_STATES[view.getUint8(flow + layout.FLOW_TCP_STATE)]! : null,
     mark: mark === 0 && (event === "destroy" || (bits & layout.STATUS_MARKED) === 0) ? null : mark,
-    zone: view.getUint16(flow + layout.FLOW_ZONE, true),
+    zone: (bits & ONE_DIRECTION) === 0 ? view.getUint16(flow + layout.FLOW_ZONE, true) : 0,
   };
 }
 

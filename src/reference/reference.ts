@@ -65,7 +65,7 @@ export class Reference {
 
   /** Throws UnsupportedError for a host that is not modelled. */
   constructor(ruleset: Ruleset, host: Host, options: ReferenceOptions) {
-    refuseUnmodelled(ruleset, "reference");
+    refuseUnmodelled(ruleset);
     if (host.hostStack)
       throw new UnsupportedError("answers of the host's own stack (host_stack) are not modelled", null);
     const routing = new Routing(host);

@@ -3,17 +3,13 @@
 import { RuleError } from "./error.ts";
 import type { Match, Rule, Ruleset, Target } from "./ruleset.ts";
 
-/** Who is to run the rules: the reference knows more. */
-export type Runner = "reference" | "engine";
-
 /** Throws a RuleError that names the first rule, in the order of the set, of which it cannot be told what it does. */
-export function refuseUnmodelled(ruleset: Ruleset, runner: Runner): void {
+export function refuseUnmodelled(ruleset: Ruleset): void {
   for (const { chains } of ruleset.tables) {
     for (const { rules } of chains) {
       for (const rule of rules) {
         if (ruleset.family === 6) refuse(rule, "rules of IPv6 are parsed and printed, they cannot be run yet");
-        const unknown =
-          whatOfMatches(rule.matches, runner) ?? (rule.target === null ? null : whatOfTarget(rule.target, runner));
+        const unknown = whatOfMatches(rule.matches) ?? (rule.target === null ? null : whatOfTarget(rule.target));
         if (unknown !== null) refuse(rule, `${unknown} is not modelled yet`);
       }
     }
@@ -32,21 +28,19 @@ function refuse(rule: Rule, reason: string): never {
   throw new RuleError(reason, rule.position, rule.text, rule.text.length);
 }
 
-function whatOfMatches(matches: readonly Match[], runner: Runner): string | null {
+function whatOfMatches(matches: readonly Match[]): string | null {
   for (const match of matches) {
-    const what = whatOfMatch(match, runner);
+    const what = whatOfMatch(match);
     if (what !== null) return what;
   }
   return null;
 }
 
 /** Of what it is that it cannot be run; null: it can. */
-function whatOfMatch(match: Match, runner: Runner): string | null {
+function whatOfMatch(match: Match): string | null {
   switch (match.kind) {
     case "opaque":
       return `match ${match.name}`;
-    case "connmark":
-      return runner === "reference" ? null : `match ${match.kind}`;
     case "connbytes":
     case "connlimit":
     case "time":
@@ -68,17 +62,12 @@ function whatOfMatch(match: Match, runner: Runner): string | null {
       return match.supplGroups ? "option --suppl-groups of match owner" : null;
     case "tcp":
       return match.option === null ? null : "option --tcp-option of match tcp";
-    case "conntrack": {
-      const { kind, state, ...others } = match;
-      const more = Object.values(others).some((test) => test !== null);
-      return runner === "engine" && (more || state === null) ? `an option of match ${kind} other than --ctstate` : null;
-    }
     default:
       return null;
   }
 }
 
-function whatOfTarget(target: Target, runner: Runner): string | null {
+function whatOfTarget(target: Target): string | null {
   switch (target.kind) {
     case "opaque":
       return `target ${target.name}`;
@@ -98,11 +87,7 @@ function whatOfTarget(target: Target, runner: Runner): string | null {
     case "CT":
       if (target.helper !== null || target.timeout !== null) return "helper or timeout policy of target CT";
       if (target.events.length + target.expEvents.length > 0) return "a choice of events in target CT";
-      return runner === "reference" ? null : `target ${target.kind}`;
-    case "CONNMARK":
-    case "NOTRACK":
-    case "NETMAP":
-      return runner === "reference" ? null : `target ${target.kind}`;
+      return null;
     default:
       return null;
   }
