@@ -20,6 +20,7 @@ const TESTS = [
   "test/first-match.test.ts",
   "test/kernel-engine.test.ts",
   "test/property-engine.test.ts",
+  "test/property-sequences.test.ts",
   "test/smallworld.test.ts",
   "test/rules-damage.test.ts",
 ];
