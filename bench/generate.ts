@@ -4,7 +4,7 @@
 //     npx tsx bench/generate.ts kube 5000 > kube.v4
 //
 // Filter sets (acl, fw, ipc) have the form of ClassBench, and their seeds are different kinds: see filterset.ts. The others
-// (docker, kube, deep) are iptables-save output.
+// (docker, kube, cluster, deep) are iptables-save output.
 
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";

@@ -89,7 +89,7 @@ import type {
   Rule,
 } from "../rules/ruleset.ts";
 import type { InterfaceTable } from "./interfaces.ts";
-import { ALL, complement, EMPTY, intersect, isAll, unionOf } from "./intervals.ts";
+import { ALL, complement, EMPTY, intersect, isAll, MAX_U32, unionOf } from "./intervals.ts";
 import type { Intervals } from "./intervals.ts";
 import { remembers, WHOLE } from "./program.ts";
 import type { Box, Test } from "./program.ts";
@@ -131,7 +131,7 @@ const ICMP_HEADER_BYTES = 8;
 const PORTS_BYTES = 4;
 
 /** A union of products of interval sets; an absent set is ALL. */
-type Product = readonly (Intervals | undefined)[];
+type Product = (Intervals | undefined)[];
 
 /** Throws a RuleError for what needs a host where there is none. */
 export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionContext): readonly Stage[] {
@@ -141,13 +141,15 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
 
   const both = (field: number, set: Intervals): void => {
     if (isAll(set)) return;
-    products = products.map((product) => restricted(product, field, set));
+    for (const product of products) restrict(product, field, set);
   };
   const either = (alternatives: readonly (readonly [number, Intervals])[][]): void => {
     products = products.flatMap((product) =>
-      alternatives.map((alternative) =>
-        alternative.reduce<Product>((narrowed, [field, set]) => restricted(narrowed, field, set), product),
-      ),
+      alternatives.map((alternative) => {
+        const narrowed = product.slice();
+        for (const [field, set] of alternative) restrict(narrowed, field, set);
+        return narrowed;
+      }),
     );
   };
   const guard = (test: Test): void => {
@@ -402,10 +404,9 @@ function negatedIf(set: Intervals, negated: boolean, max?: number): Intervals {
   return negated ? complement(set, max) : set;
 }
 
-function restricted(product: Product, field: number, set: Intervals): Product {
-  const out = product.slice();
-  out[field] = product[field] === undefined ? set : intersect(product[field], set);
-  return out;
+function restrict(product: Product, field: number, set: Intervals): void {
+  const before = product[field];
+  product[field] = before === undefined ? set : intersect(before, set);
 }
 
 const RECENT_CODES = {
@@ -545,7 +546,9 @@ function closed(products: readonly Product[], tests: Test[]): Stage {
       small[field] = [set[0]!, set[set.length - 1]!];
       count = (count * 2) / set.length;
     }
-    expand(small, 0, WHOLE, boxes);
+    // whoever compares with WHOLE compares objects
+    if (small.length === 0) boxes.push(WHOLE);
+    else expand(small, 0, WHOLE.slice(), boxes);
   }
   return { boxes, tests: [...sets, ...tests] };
 }
@@ -558,18 +561,20 @@ function largestSet(product: Product): number {
   return largest;
 }
 
-function expand(product: Product, from: number, box: Box, out: Box[]): void {
+/** @param box what is chosen in the fields before `from` */
+function expand(product: Product, from: number, box: number[], out: Box[]): void {
   let field = from;
   while (field < FIELD_COUNT && product[field] === undefined) field++;
   if (field >= FIELD_COUNT) {
-    out.push(box);
+    out.push(box.slice());
     return;
   }
   const set = product[field]!;
   for (let i = 0; i < set.length; i += 2) {
-    const narrowed = box.slice();
-    narrowed[2 * field] = set[i]!;
-    narrowed[2 * field + 1] = set[i + 1]!;
-    expand(product, field + 1, narrowed, out);
+    box[2 * field] = set[i]!;
+    box[2 * field + 1] = set[i + 1]!;
+    expand(product, field + 1, box, out);
   }
+  box[2 * field] = 0;
+  box[2 * field + 1] = MAX_U32;
 }

@@ -96,8 +96,7 @@ export function lowerChain(table: Table, chain: Chain, context: LowerContext): P
       each.rules.reduce((more, { target }) => more | (target === null ? 0 : fieldsChanged(target)), fields),
     0,
   );
-  const shared = chainsToShare(chain, reached, chains);
-  const lowering = new Lowering({ ...context, volatileFields }, chains, shared);
+  const lowering = new Lowering({ ...context, volatileFields }, chains, chainsToShare(chain, reached, chains));
   return lowering.program(chain);
 }
 
@@ -128,20 +127,21 @@ function fieldsChanged(target: Target): number {
 class Lowering {
   readonly #context: LowerContext & ConditionContext;
   readonly #chains: ReadonlyMap<string, Chain>;
-  /** Shared chains -> index among the sub-programs. */
-  readonly #shared: ReadonlyMap<Chain, number>;
-  /** By the rule's number. */
+  readonly #shared: Sharing["shared"];
+  readonly #copies: Sharing["copies"];
+  /** By the rule's number, of rules that are written out more than once. */
   readonly #stages = new Map<number, readonly Stage[]>();
   #builder = new ProgramBuilder();
 
   constructor(
     context: LowerContext & ConditionContext,
     chains: ReadonlyMap<string, Chain>,
-    shared: ReadonlyMap<Chain, number>,
+    { shared, copies }: Sharing,
   ) {
     this.#context = context;
     this.#chains = chains;
     this.#shared = shared;
+    this.#copies = copies;
   }
 
   program(chain: Chain): Program {
@@ -167,8 +167,9 @@ class Lowering {
   /** The clauses of a chain for packets of `region`; RETURN leads to `end`, and so must what stands behind. */
   #chain(chain: Chain, region: readonly Box[], end: Label): void {
     const first = this.#context.rules.firstOf(chain);
+    const again = this.#copies.get(chain)! > 1;
     chain.rules.forEach((rule, index) => {
-      this.#rule(rule, first + index, region, end);
+      this.#rule(rule, this.#stagesOf(rule, first + index, again), first + index, region, end);
       if (this.#builder.boxCount > MOST_BOXES) {
         throw new RuleError(
           `chain ${chain.name} takes the program over ${MOST_BOXES} boxes: too many alternatives multiply here`,
@@ -179,13 +180,16 @@ class Lowering {
     });
   }
 
-  #rule(rule: Rule, number: number, region: readonly Box[], end: Label): void {
-    let stages = this.#stages.get(number);
-    if (stages === undefined) {
-      stages = stagesOf(rule, number, this.#context);
-      this.#stages.set(number, stages);
-    }
+  /** @param again they will be asked for again: kept, they need not be made anew. (Of all rules they are too many to keep.) */
+  #stagesOf(rule: Rule, number: number, again: boolean): readonly Stage[] {
+    const known = this.#stages.get(number);
+    if (known !== undefined) return known;
+    const stages = stagesOf(rule, number, this.#context);
+    if (again) this.#stages.set(number, stages);
+    return stages;
+  }
 
+  #rule(rule: Rule, stages: readonly Stage[], number: number, region: readonly Box[], end: Label): void {
     // stages before the last: hold -> next stage, else -> next rule
     const next = newLabel();
     let boxes = region;
@@ -449,12 +453,15 @@ function callees(chain: Chain, chains: ReadonlyMap<string, Chain>): Chain[] {
   return out;
 }
 
-/** Chains to lower once and CALL: the deepest, and where folding every call would pass the budget, those of largest gain. */
-function chainsToShare(
-  start: Chain,
-  reached: readonly Chain[],
-  chains: ReadonlyMap<string, Chain>,
-): ReadonlyMap<Chain, number> {
+interface Sharing {
+  /** Chains to lower once and CALL -> index among the sub-programs. */
+  readonly shared: ReadonlyMap<Chain, number>;
+  /** How often each chain is written out. */
+  readonly copies: ReadonlyMap<Chain, number>;
+}
+
+/** Shared are the deepest chains, and where folding every call would pass the budget, those of largest gain. */
+function chainsToShare(start: Chain, reached: readonly Chain[], chains: ReadonlyMap<string, Chain>): Sharing {
   const shared = new Map<Chain, number>();
   const calls = new Map(reached.map((chain) => [chain, callees(chain, chains)]));
   const levels = new Map([[start, 0]]);
@@ -478,18 +485,18 @@ function chainsToShare(
         if (!shared.has(callee)) copies.set(callee, copies.get(callee)! + copies.get(chain)!);
       }
     }
+    const total = reached.reduce((sum, chain) => sum + copies.get(chain)! * (chain.rules.length + 1), 0);
+    if (total <= budget) return { shared, copies };
     const size = new Map<Chain, number>();
     for (const chain of [...reached].reverse()) {
       let sum = chain.rules.length + 1;
       for (const callee of calls.get(chain)!) sum += shared.has(callee) ? 1 : size.get(callee)!;
       size.set(chain, sum);
     }
-    const total = reached.reduce((sum, chain) => sum + copies.get(chain)! * (chain.rules.length + 1), 0);
-    if (total <= budget) return shared;
     const gain = (chain: Chain): number => (copies.get(chain)! - 1) * size.get(chain)!;
     const costly = reached.filter((chain) => !shared.has(chain) && gain(chain) > 0);
     costly.sort((a, b) => gain(b) - gain(a));
-    if (costly.length === 0) return shared;
+    if (costly.length === 0) return { shared, copies };
     for (const chain of costly.slice(0, Math.max(1, costly.length >> 3))) shared.set(chain, shared.size);
   }
 }

@@ -154,7 +154,9 @@ const BOX_WORDS = 1 + 2 * FIELD_COUNT;
 
 /** Collects clauses and boxes; labels are resolved by `finish`. */
 export class ProgramBuilder {
-  readonly #clauses: (Clause & { label?: Label })[] = [];
+  readonly #clauses: Clause[] = [];
+  /** Clauses whose `arg` is to be known by `finish`. */
+  readonly #skips: { readonly clause: { arg: number }; readonly label: Label }[] = [];
   #boxes = new Uint32Array(64 * BOX_WORDS);
   #boxCount = 0;
 
@@ -183,7 +185,7 @@ export class ProgramBuilder {
   ): void {
     if (boxes.length === 0) return;
     const index = this.#clauses.length;
-    const clause: Clause & { label?: Label } = {
+    const clause = {
       action,
       rule: options.rule ?? NONE,
       arg: options.arg ?? 0,
@@ -193,7 +195,7 @@ export class ProgramBuilder {
       nat: options.nat ?? null,
       field: options.field ?? 0,
     };
-    if (options.to !== undefined) clause.label = options.to;
+    if (options.to !== undefined) this.#skips.push({ clause, label: options.to });
     this.#clauses.push(clause);
     for (const box of boxes) this.#addBox(index, box);
   }
@@ -204,14 +206,12 @@ export class ProgramBuilder {
   }
 
   finish(volatileFields: number, subs: readonly Program[] = []): Program {
-    const clauses = this.#clauses.map((clause): Clause => {
-      const { label, ...plain } = clause;
-      if (label === undefined) return plain;
+    for (const { clause, label } of this.#skips) {
       if (label.index < 0) throw new Error("a skip leads to a label that was never placed");
-      return { ...plain, arg: label.index };
-    });
+      clause.arg = label.index;
+    }
     return {
-      clauses,
+      clauses: this.#clauses,
       boxes: this.#boxes.subarray(0, this.#boxCount * BOX_WORDS),
       boxCount: this.#boxCount,
       volatileFields,
