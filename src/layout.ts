@@ -6,7 +6,8 @@ export const LAYOUT_VERSION = 1;
 
 /*
  * Packet record: 64 bytes, back to back, little-endian, every field a u32 word in host byte order, so that a field
- * is named by its word alone. A word is what a clause may ask of a packet. (IPv6 will add three words to each address.)
+ * is named by its word alone. A word is what a clause may ask of a packet; all but src, dst and mark are below 65,536.
+ * (IPv6 will add three words to each address.)
  *
  *  word  field
  *   0  src        IPv4 address, 10.0.0.1 = 0x0a000001

@@ -5,10 +5,12 @@ import { test } from "node:test";
 import { ProgramBuilder, WHOLE } from "../src/compile/program.ts";
 import type { Box, Program } from "../src/compile/program.ts";
 import { Batch } from "../src/engine/batch.ts";
-import { ACTION_DECIDE, FIELD_COUNT, FIELD_PROTO, NONE } from "../src/layout.ts";
+import { ACTION_DECIDE, FIELD_COUNT, FIELD_DST, FIELD_MARK, FIELD_PROTO, FIELD_SRC, NONE } from "../src/layout.ts";
 import { Draw } from "./support/draw.ts";
 
 const PACKETS = 400;
+/** Fields of 32 bits; the others have 16. */
+const WIDE = new Set([FIELD_SRC, FIELD_DST, FIELD_MARK]);
 
 interface Shape {
   readonly clauses: number;
@@ -29,6 +31,14 @@ const SHAPES: readonly Shape[] = [
   { clauses: 40, boxesEach: 3, fields: FIVE, asked: 0.6, closed: true },
   { clauses: 300, boxesEach: 1, fields: [0, 3, 5, 7], asked: 0.7, closed: false },
   { clauses: 300, boxesEach: 2, fields: [0, 1, 4, 8, 9, 15], asked: 0.6, closed: true },
+  { clauses: 300, boxesEach: 1, fields: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10], asked: 0.3, closed: true },
+  {
+    clauses: 200,
+    boxesEach: 1,
+    fields: Array.from({ length: FIELD_COUNT }, (_, field) => field),
+    asked: 0.2,
+    closed: false,
+  },
   { clauses: 1600, boxesEach: 1, fields: FIVE, asked: 0.8, closed: true },
   { clauses: 2500, boxesEach: 1, fields: FIVE, asked: 0.9, closed: false },
 ];
@@ -70,12 +80,13 @@ function drawBox({ fields, asked }: Shape, draw: Draw): Box {
       box[2 * field] = box[2 * field + 1] = draw.below(4);
       continue;
     }
-    const base = (draw.below(4) * 0x40000000 + draw.below(64)) >>> 0;
+    const bits = WIDE.has(field) ? 32 : 16;
+    const base = draw.below(4) * 2 ** (bits - 2) + draw.below(64);
     const kind = draw.below(3);
-    const span = kind === 0 ? 0 : kind === 1 ? 2 ** draw.below(32) - 1 : draw.below(100000);
+    const span = kind === 0 ? 0 : kind === 1 ? 2 ** draw.below(bits) - 1 : draw.below(100000);
     const lo = kind === 1 ? base - (base % (span + 1)) : base;
     box[2 * field] = lo;
-    box[2 * field + 1] = Math.min(0xffffffff, lo + span);
+    box[2 * field + 1] = Math.min(2 ** bits - 1, lo + span);
   }
   return box;
 }
@@ -90,7 +101,7 @@ function drawPacket(program: Program, draw: Draw): number[] {
     const hi = program.boxes[at + 2 + 2 * field]!;
     const places = [lo, hi, lo + Math.floor((hi - lo) / 2), lo - 1, hi + 1];
     const value = places[draw.below(20) === 0 ? 3 + draw.below(2) : draw.below(3)]! >>> 0;
-    return field === FIELD_PROTO ? value & 255 : value;
+    return field === FIELD_PROTO ? value & 255 : WIDE.has(field) ? value : value & 0xffff;
   });
 }
 
