@@ -2,6 +2,10 @@
 
 export type { ChainDecision, CtState, FinalPacket, Outcome, RuleCounter, RuleRef, Trace } from "./classifier.ts";
 export { toAnswer } from "./classifier.ts";
+export { diffRulesets } from "./diff/diff.ts";
+export type { DiffAnswer, Difference, DiffOptions, Undecided } from "./diff/diff.ts";
+export { sampleChain } from "./diff/sample.ts";
+export type { Sampled, SampleOptions } from "./diff/sample.ts";
 export { Batch } from "./engine/batch.ts";
 export { EngineError } from "./engine/instance.ts";
 export { benchChain, benchClassbench, compileFirewall, Firewall } from "./firewall.ts";

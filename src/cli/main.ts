@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { registerBench } from "./bench.ts";
+import { registerDiff } from "./diff.ts";
 import { explain } from "./errors.ts";
 import { registerFuzz } from "./fuzz.ts";
 import { registerPrint } from "./print.ts";
@@ -49,5 +50,6 @@ function programOf(): Command {
   registerBench(program);
   registerFuzz(program);
   registerPrint(program);
+  registerDiff(program);
   return program;
 }

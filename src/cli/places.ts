@@ -14,6 +14,11 @@ export class Places {
     }
   }
 
+  /** False for the policy of a table that the rule set does not have. */
+  has(ref: RuleRef): boolean {
+    return this.#chains.has(`${ref.table} ${ref.chain}`);
+  }
+
   chainOf(table: TableName, name: string): Chain {
     const chain = this.#chains.get(`${table} ${name}`);
     if (chain === undefined) throw new Error(`there is no chain ${name} in table ${table}`);

@@ -86,12 +86,14 @@ function printInterface(option: string, test: InterfaceTest): string {
   return `${not(test)} ${option} ${test.name}${test.wildcard ? "+" : ""}`;
 }
 
-function printMatch(match: Match, family: Family): string {
+/** ` -m NAME ...`. */
+export function printMatch(match: Match, family: Family): string {
   if (match.kind === "opaque") return ` -m ${match.name}${match.options}`;
   return ` -m ${match.kind}${matchNamed(match.kind, family)!.print(match)}`;
 }
 
-function printTarget(target: Target, family: Family): string {
+/** ` -j NAME ...`, ` -g CHAIN`. */
+export function printTarget(target: Target, family: Family): string {
   switch (target.kind) {
     case "ACCEPT":
     case "DROP":

@@ -74,6 +74,11 @@ export function* byThrees(small: Iterable<SmallRuleset>): Generator<Ruleset> {
   if (three.length > 0) yield together(three);
 }
 
+/** One of them for INPUT, without the marks that raw gives. */
+export function alone({ builtin, x }: SmallRuleset): Ruleset {
+  return filter(builtinChain("INPUT", "DROP", builtin), [userChain("X", x)]);
+}
+
 /** Every packet of two bits, for each hook. The host's own come with a mark, those of 10.0.0.9 get theirs in raw. */
 export const TWO_BITS: readonly PacketJson[] = ["10.0.0.1", "10.0.1.7", "local"].flatMap((dst) =>
   [0, 1, 2, 3].map((bits): PacketJson => {
