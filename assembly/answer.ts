@@ -84,7 +84,7 @@ import {
 } from "./packet";
 import { asSource, isMulticast, output, pathMtu, pathSrc } from "./route";
 import { close } from "./tcp";
-import { leaveHost, takePath } from "./way";
+import { answerOut, takePath } from "./way";
 
 const ICMP: u32 = 1;
 const TCP: u32 = 6;
@@ -176,7 +176,7 @@ function respond(reply: u32, info: u32): void {
     if (reply == REPLY_RESET && protoOf(ct) == TCP) close(ct);
   }
   takePath();
-  leaveHost();
+  answerOut(reply == REPLY_RESET);
   takeBack();
   // an answer that nat was asked about may have translated the connection of both
   if (ct != 0) set(FIELD_CT_STATE, (get(FIELD_CT_STATE) & ~3) | natBits(ct));

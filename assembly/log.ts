@@ -203,6 +203,11 @@ export function unmodelled(reason: i32): bool {
   return false;
 }
 
+/** Nothing that happens now can be told. */
+export function isUnmodelled(): bool {
+  return load<u8>(home, DECISION_VERDICT) == VERDICT_UNMODELLED;
+}
+
 /** The first answer is what is told. */
 export function showAnswer(reply: u32): void {
   const at = out();

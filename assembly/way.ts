@@ -148,6 +148,7 @@ import {
   endLog,
   enter,
   fail,
+  isUnmodelled,
   prepareLog,
   refuse,
   showLot,
@@ -389,6 +390,11 @@ function setUp(program: usize, clause: usize, action: u32, hook: i32, source: bo
     address = hook == HOOK_OUTPUT ? 0x7f000001 : load<u32>(ifaceOf(firewall, get(FIELD_IN_IFACE)), IFACE_ADDRESS);
     if (address == NONE) return false;
   } else if (action == ACTION_MASQUERADE) {
+    // who has no address yet keeps none: nf_nat_masquerade_ipv4()
+    if (srcOf(ct, 0) == 0) {
+      bindNothing(source, load<u32>(firewall, FIREWALL_DRAWS));
+      return true;
+    }
     address = selectAddress(firewall, wayIface(), nextHop());
     if (address == 0) return false;
     store<u16>(ct, <u16>wayIface(), FLOW_MASQUERADE);
@@ -573,7 +579,7 @@ function send(): void {
 }
 
 /** From OUTPUT on. */
-export function leaveHost(): bool {
+function leaveHost(): bool {
   set(FIELD_OUT_IFACE, wayIface());
   if (!open(HOOK_OUTPUT)) return false;
   hideState();
@@ -592,6 +598,7 @@ export function leaveHost(): bool {
     // it would go no further than the host
     if (is(IS_MULTICAST) && get(FIELD_TTL) == 0) return unmodelled(UNMODELLED_LIFELESS);
     copyBack();
+    if (isUnmodelled()) return false;
   }
   return postroute() && transmit(VERDICT_SENT);
 }
@@ -607,6 +614,18 @@ function copyBack(): void {
 /** Its connection leads elsewhere than the packet was routed: nf_nat_ipv4_local_fn(). */
 function isRedirected(): bool {
   return ct != 0 && flag(FIREWALL_NAT) && dstOf(ct, ctReply) != srcOf(ct, ctReply ^ 1);
+}
+
+/**
+ * An answer of the host. What leaves by lo meanwhile comes in only when it is out: __icmp_send() and ipt_do_table() disable
+ * bottom halves; resets of iptables-nft are sent without that.
+ */
+export function answerOut(resets: bool): void {
+  const before = busy;
+  if (!resets || !flag(FIREWALL_NFT)) busy = true;
+  leaveHost();
+  busy = before;
+  if (!busy && !isQueueEmpty()) drain();
 }
 
 /** Makes what `output` found the packet's way. */

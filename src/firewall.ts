@@ -48,6 +48,7 @@ import {
   VERDICT_UNMODELLED,
 } from "./layout.ts";
 import type { Arrival } from "./packet/packet.ts";
+import { mssPlaceOf } from "./packet/tcp.ts";
 import { NFT_READS_OTHERWISE, UnsupportedError } from "./reference/error.ts";
 import type { ClassbenchRule } from "./rules/classbench.ts";
 import { refuseUnmodelled } from "./rules/modelled.ts";
@@ -411,7 +412,12 @@ export class Firewall {
     const times = new Float64Array(instance.exports.memory.buffer, this.#times, arrivals.length);
     arrivals.forEach((arrival, i) => {
       writeArrival(instance.words(this.#packets + i * PACKET_BYTES, FIELD_COUNT), arrival, this.interfaces);
-      if (this.#origins !== 0) writeOrigin(this.#origin(i), arrival);
+      if (this.#origins !== 0) {
+        // TCPMSS would leave a wrong checksum
+        const odd = (mssPlaceOf(arrival.packet) ?? 0) % 2 === 1;
+        if (odd) throw new UnsupportedError("an MSS option at an odd place is not modelled by the engine", arrival.id);
+        writeOrigin(this.#origin(i), arrival);
+      }
       writeDetails(instance.words(this.#details + i * DETAIL_BYTES, DETAIL_COUNT), arrival.packet);
       times[i] = arrival.time;
     });

@@ -14,17 +14,13 @@ import { noKernel } from "./support/oracle.ts";
 const WORLDS = 150;
 
 test("kernel and reference say the same of random worlds", { skip: noKernel() }, (context) => {
-  const run = runWorlds((seed) => drawKernelWorld(seed, 200), { first: 1, least: WORLDS, seconds: 0 });
+  const run = runWorlds((seed) => drawKernelWorld(seed, 200), 1, WORLDS);
   context.diagnostic(summary(run));
   assert.ok(run.unmodelled < run.compared / 200, "few packets are not modelled");
 });
 
 test("kernel and reference say the same of random sequences", { skip: noKernel() }, (context) => {
-  const run = runWorlds((seed) => drawKernelSequence(seed, 300, seed % 2 === 0), {
-    first: 1,
-    least: WORLDS,
-    seconds: 0,
-  });
+  const run = runWorlds((seed) => drawKernelSequence(seed, 300, seed % 2 === 0), 1, WORLDS);
   context.diagnostic(summary(run));
   assert.ok(run.compared > WORLDS * 100, "sequences are long");
 });

@@ -90,7 +90,8 @@ function read(bytes: Uint8Array, whole: boolean): Packet {
   };
 }
 
-function isBadChecksum(src: number, dst: number, proto: number, payload: Uint8Array): boolean {
+/** As nf_ip_checksum() sees what stands behind an IP header with these addresses. */
+export function isBadChecksum(src: number, dst: number, proto: number, payload: Uint8Array): boolean {
   if (UNCHECKED.includes(proto) || hasNoChecksum(proto, payload)) return false;
   const pseudo = proto === PROTO_TCP || proto === PROTO_UDP ? pseudoSum(src, dst, proto, payload.length) : 0;
   // the kernel sums from the IP header on, which is 0xffff by itself: nothing but zeros is right too

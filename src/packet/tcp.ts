@@ -2,6 +2,7 @@
 
 import { PROTO_TCP } from "../net/protocol.ts";
 import { mend, u16, u16At } from "./bytes.ts";
+import { isBadChecksum } from "./decode.ts";
 import type { Packet } from "./packet.ts";
 
 const HEADER_BYTES = 20;
@@ -58,14 +59,19 @@ function placeOfMss(segment: Uint8Array, end: number): number | null {
 }
 
 /** The MSS option as TCPMSS finds it; null: there is none, or no whole header. */
-export function mssOf({ proto, fragmentOffset, payload }: Packet): number | null {
-  if (proto !== PROTO_TCP || payload === null || fragmentOffset > 0 || payload.length < HEADER_BYTES) return null;
-  const end = headerBytes(payload);
-  const place = end > payload.length ? null : placeOfMss(payload, end);
-  return place === null ? null : u16At(payload, place + 2);
+export function mssOf(packet: Packet): number | null {
+  const place = mssPlaceOf(packet);
+  return place === null ? null : u16At(packet.payload!, place + 2);
 }
 
-/** With this MSS: in its option, or in one put in front of all others. The checksum is mended. */
+/** Where it stands in the segment; null: nowhere. */
+export function mssPlaceOf({ proto, fragmentOffset, payload }: Packet): number | null {
+  if (proto !== PROTO_TCP || payload === null || fragmentOffset > 0 || payload.length < HEADER_BYTES) return null;
+  const end = headerBytes(payload);
+  return end > payload.length ? null : placeOfMss(payload, end);
+}
+
+/** With this MSS: in its option, or in one put in front of all others. The checksum is mended as the kernel does. */
 export function withMss(packet: Packet, mss: number): Packet {
   const { payload } = packet;
   if (payload === null) return packet;
@@ -74,9 +80,10 @@ export function withMss(packet: Packet, mss: number): Packet {
   if (place !== null) {
     const bytes = payload.slice();
     bytes.set(u16(mss), place + 2);
-    // an option may stand at an odd place
-    mend(bytes, CHECKSUM_OFFSET, wordsChanged(payload, bytes));
-    return { ...packet, payload: bytes };
+    // the kernel does not mind that the option may stand at an odd place, where that makes the checksum wrong
+    mend(bytes, CHECKSUM_OFFSET, [[u16At(payload, place + 2), mss]]);
+    const { src, dst, proto } = packet;
+    return { ...packet, payload: bytes, badChecksum: isBadChecksum(src, dst, proto, bytes) };
   }
   const bytes = new Uint8Array(payload.length + MSS_BYTES);
   bytes.set(payload.subarray(0, HEADER_BYTES));

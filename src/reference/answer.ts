@@ -20,7 +20,14 @@ export interface Refused {
   readonly path: Path | null;
   /** Of a local packet's socket. */
   readonly boundIface: string | null;
+  readonly summed: Summed;
 }
+
+/**
+ * What is known of the checksum (skb_csum_unnecessary(), nf_ip_checksum()): conntrack has found it right when the packet
+ * came in, and it is not summed up again; `forwarded`: it is for a reset (skb_forward_csum()); `unknown`: it is for all.
+ */
+export type Summed = "unknown" | "right" | "forwarded";
 
 /** A packet of the host, and where it goes. */
 export interface Answer {
@@ -48,9 +55,11 @@ const DUMMY = 0xc0000008;
 
 /** What REJECT answers; null: nothing. */
 export function rejection(kind: RejectKind, refused: Refused, routing: Routing): Answer | null {
-  const { packet } = refused;
-  if (packet.fragmentOffset > 0 || packet.badChecksum) return null;
-  if (kind === "tcp-reset") return reset(refused, routing);
+  const { packet, summed } = refused;
+  const resets = kind === "tcp-reset";
+  const trusted = summed === "right" || (summed === "forwarded" && !resets);
+  if (packet.fragmentOffset > 0 || (packet.badChecksum && !trusted)) return null;
+  if (resets) return reset(refused, routing);
   return icmpError({ kind: "icmp", type: 3, code: UNREACHABLE[kind], info: 0 }, refused, routing);
 }
 

@@ -83,7 +83,7 @@ export function walk(table: Table, builtin: Chain, skb: Skb, world: World, met: 
         place = jumps.pop();
         break;
       default:
-        if (change(target, skb, world) === "drop") return { ref, rule, target: { kind: "DROP" } };
+        if (change(target, rule, skb, world) === "drop") return { ref, rule, target: { kind: "DROP" } };
         place = next;
     }
   }

@@ -5,7 +5,7 @@
 
 import { TCP_FLAGS } from "../packet/packet.ts";
 import { clamped, withFlags } from "../packet/tcp.ts";
-import type { EcnTarget, Target, TcpmssTarget, TtlTarget } from "../rules/ruleset.ts";
+import type { EcnTarget, Rule, Target, TcpmssTarget, TtlTarget } from "../rules/ruleset.ts";
 import { setConnmark, setTemplate } from "./connmatch.ts";
 import type { World } from "./match.ts";
 import type { Skb } from "./skb.ts";
@@ -19,12 +19,13 @@ export type PassingTarget = Exclude<
 >;
 
 const ECT_MASK = 3;
+const TCP_BYTES = 20;
 const TCP_AND_IP_BYTES = 40;
 /** As if there were no limit: what the kernel takes where there is no route. */
 const NO_MTU = 0xffff_ffff;
 
 /** "drop": the target drops the packet. */
-export function change(target: PassingTarget, skb: Skb, world: World): "drop" | "go on" {
+export function change(target: PassingTarget, rule: Rule, skb: Skb, world: World): "drop" | "go on" {
   const { packet } = skb;
   const setTos = (tos: number): void => {
     skb.packet = { ...packet, tos };
@@ -57,7 +58,7 @@ export function change(target: PassingTarget, skb: Skb, world: World): "drop" | 
       return "go on";
     case "CT":
     case "NOTRACK":
-      setTemplate(target, skb);
+      setTemplate(target, rule, skb, world.memory);
       return "go on";
     case "TCPOPTSTRIP":
     case "AUDIT":
@@ -89,6 +90,7 @@ function ecn({ ect, ece, cwr }: EcnTarget, skb: Skb): "drop" | "go on" {
   if (ece === null && cwr === null) return "go on";
   const { packet } = skb;
   if (packet.fragmentOffset > 0 || packet.length - packet.headerLength < 20) return "drop";
+  skb.writable = Math.max(skb.writable ?? 0, TCP_BYTES);
   let flags = packet.tcpFlags;
   if (ece !== null) flags = (flags & ~TCP_FLAGS.ECE) | (ece * TCP_FLAGS.ECE);
   if (cwr !== null) flags = (flags & ~TCP_FLAGS.CWR) | (cwr * TCP_FLAGS.CWR);
@@ -96,13 +98,10 @@ function ecn({ ect, ece, cwr }: EcnTarget, skb: Skb): "drop" | "go on" {
   return "go on";
 }
 
-/**
- * tcpmss_tg4().
- *
- * Differs: where the option stands at an odd place, the kernel mends the checksum as if it were even, so that it is wrong.
- */
+/** tcpmss_tg4(). */
 function tcpmss({ mss }: TcpmssTarget, skb: Skb, world: World): "drop" | "go on" {
   const { packet } = skb;
+  if (packet.fragmentOffset === 0) skb.writable = Infinity;
   let wanted = mss;
   if (wanted === "pmtu") {
     if (clamped(packet, 0xffff) === "drop") return "drop";

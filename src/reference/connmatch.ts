@@ -13,17 +13,20 @@ import type {
   CtStatusName,
   CtTarget,
   NegatableRange,
+  Rule,
   StateMatch,
 } from "../rules/ruleset.ts";
-import type { Connection } from "./connection.ts";
+import type { Connection, Direction } from "./connection.ts";
+import type { Memory } from "./memory.ts";
 import type { Skb } from "./skb.ts";
 
 /** @param now seconds on the packets' clock */
 export function meetsConntrack(match: ConntrackMatch, skb: Skb, now: number): boolean {
   if (match.state !== null && !meetsState(match.state, skb)) return false;
   // without a connection nothing else is asked
-  if (skb.attached == null) return match.state !== null;
-  const { connection, direction } = skb.attached;
+  const seen = seenOn(skb);
+  if (seen === null) return match.state !== null;
+  const { connection, direction } = seen;
   const { original, reply } = connection;
   if (match.dir !== null && match.dir !== direction.toUpperCase()) return false;
   if (match.proto !== null && (match.proto.proto === original.proto) === match.proto.negated) return false;
@@ -47,6 +50,12 @@ export function meetsConntrack(match: ConntrackMatch, skb: Skb, now: number): bo
   );
 }
 
+/** What rules take for the packet's connection: in raw, behind CT, that is the template. */
+function seenOn({ attached, template }: Skb): { connection: Connection; direction: Direction } | null {
+  if (attached != null) return attached;
+  return template == null ? null : { connection: template.connection, direction: "original" };
+}
+
 /** Any of the named states and translations is enough. */
 export function meetsState({ states, negated }: Pick<StateMatch, "states" | "negated">, skb: Skb): boolean {
   const any = states.some((state) => {
@@ -58,13 +67,13 @@ export function meetsState({ states, negated }: Pick<StateMatch, "states" | "neg
 }
 
 export function meetsConnmark({ value, mask, negated }: ConnmarkMatch, skb: Skb): boolean {
-  if (skb.attached == null) return false;
-  return ((skb.attached.connection.mark & mask) >>> 0 === value) !== negated;
+  const seen = seenOn(skb);
+  return seen !== null && ((seen.connection.mark & mask) >>> 0 === value) !== negated;
 }
 
 export function setConnmark(target: ConnmarkTarget, skb: Skb): void {
-  if (skb.attached == null) return;
-  const { connection } = skb.attached;
+  const connection = seenOn(skb)?.connection;
+  if (connection === undefined) return;
   switch (target.op) {
     case "set":
       mark(connection, shifted((connection.mark & ~target.mask) ^ target.value, target.shift));
@@ -78,7 +87,12 @@ export function setConnmark(target: ConnmarkTarget, skb: Skb): void {
 }
 
 /** The first that takes effect counts. */
-export function setTemplate(target: CtTarget | { readonly kind: "NOTRACK" }, skb: Skb): void {
+export function setTemplate(
+  target: CtTarget | { readonly kind: "NOTRACK" },
+  rule: Rule,
+  skb: Skb,
+  memory: Memory,
+): void {
   if (skb.attached != null || skb.untracked === true || skb.template != null) return;
   if (target.kind === "NOTRACK" || target.notrack) {
     skb.untracked = true;
@@ -86,7 +100,10 @@ export function setTemplate(target: CtTarget | { readonly kind: "NOTRACK" }, skb
   }
   const { zone } = target;
   const directions = { both: "both", ORIGINAL: "original", REPLY: "reply" } as const;
-  skb.template = zone === null ? { zone: null } : { zone: { id: zone.id, direction: directions[zone.dir] } };
+  skb.template = {
+    zone: zone === null ? null : { id: zone.id, direction: directions[zone.dir] },
+    connection: memory.template(rule),
+  };
 }
 
 /** Nobody counts down what is not confirmed. */

@@ -10,8 +10,10 @@ import type { Packet } from "../packet/packet.ts";
 /** Who puts datagrams together: conntrack for what comes in and what the host sends, the host for what it receives. */
 export type Gatherer = "incoming" | "outgoing" | "delivery";
 
-export interface Whole {
+export interface Whole<Bearer> {
   readonly packet: Packet;
+  /** Of the first fragment: what is known of that holds for the whole (skb_morph() in inet_frag_reasm_prepare()). */
+  readonly bearer: Bearer;
   /** Bytes of payload of the fragments, in the order of their offsets. */
   readonly sizes: readonly number[];
   /** Bytes of the longest fragment. */
@@ -27,31 +29,35 @@ interface Run {
   end: number;
 }
 
-interface Queue {
+interface Queue<Bearer> {
   readonly began: number;
   readonly fragments: Packet[];
+  first: Bearer | null;
   readonly runs: Run[];
   /** Bytes of payload of the whole, as far as is known. */
   length: number;
   lastIn: boolean;
 }
 
-export class Fragments {
-  readonly #queues = new Map<string, Queue>();
+/** @typeParam Bearer what is kept beside a fragment */
+export class Fragments<Bearer> {
+  readonly #queues = new Map<string, Queue<Bearer>>();
 
   /** null: others are missing, or the fragment fits nowhere. */
-  gather(gatherer: Gatherer, fragment: Packet, now: number): Whole | null {
+  gather(gatherer: Gatherer, fragment: Packet, bearer: Bearer, now: number): Whole<Bearer> | null {
     const { src, dst, proto, ipId } = fragment;
     const key = `${gatherer} ${src} ${dst} ${proto} ${ipId}`;
     const known = this.#queues.get(key);
     const alive = known !== undefined && now < known.began + LIFE_SECONDS;
-    const queue: Queue = alive ? known : { began: now, fragments: [], runs: [], length: 0, lastIn: false };
+    const queue: Queue<Bearer> = alive
+      ? known
+      : { began: now, fragments: [], first: null, runs: [], length: 0, lastIn: false };
     this.#queues.set(key, queue);
-    const state = insert(queue, fragment);
+    const state = insert(queue, fragment, bearer);
     if (state === "corrupt") this.#queues.delete(key);
     if (state !== "complete") return null;
     this.#queues.delete(key);
-    return joined(queue.fragments);
+    return { ...joined(queue.fragments), bearer: queue.first! };
   }
 }
 
@@ -59,7 +65,7 @@ function startOf({ fragmentOffset }: Packet): number {
   return fragmentOffset * 8;
 }
 
-function insert(queue: Queue, fragment: Packet): "waiting" | "complete" | "corrupt" {
+function insert<Bearer>(queue: Queue<Bearer>, fragment: Packet, bearer: Bearer): "waiting" | "complete" | "corrupt" {
   const { moreFragments, headerLength } = fragment;
   const start = startOf(fragment);
   let end = start + fragment.length - headerLength;
@@ -82,9 +88,9 @@ function insert(queue: Queue, fragment: Packet): "waiting" | "complete" | "corru
     payload: fragment.payload?.subarray(0, end - start) ?? null,
   };
   queue.fragments.push(cut);
+  if (start === 0) queue.first = bearer;
   const there = queue.fragments.reduce((bytes, one) => bytes + one.length - one.headerLength, 0);
-  const firstIn = queue.fragments.some(({ fragmentOffset }) => fragmentOffset === 0);
-  if (!firstIn || !queue.lastIn || there !== queue.length) return "waiting";
+  if (queue.first === null || !queue.lastIn || there !== queue.length) return "waiting";
   const header = queue.fragments.find(({ fragmentOffset }) => fragmentOffset === 0)!.headerLength;
   return header + queue.length > MOST_BYTES ? "corrupt" : "complete";
 }
@@ -105,7 +111,7 @@ function place(runs: Run[], start: number, end: number): "fits" | "twice" | "ove
   return "fits";
 }
 
-function joined(fragments: readonly Packet[]): Whole {
+function joined(fragments: readonly Packet[]): Omit<Whole<unknown>, "bearer"> {
   const inOrder = fragments.toSorted((one, other) => one.fragmentOffset - other.fragmentOffset);
   const [first] = inOrder;
   const sizes = inOrder.map(({ length, headerLength }) => length - headerLength);

@@ -46,8 +46,9 @@ export class Log {
   refused: RuleRef | null = null;
   chosen = false;
   errno: string | null = null;
-  /** Put together from fragments. */
+  /** Put together from fragments: for conntrack; for the host to whom it is delivered, while fragments may go elsewhere. */
   datagram: Packet | null = null;
+  delivered: Packet | null = null;
   /** As it was when it was dropped. */
   last: { readonly packet: Packet; readonly mark: number };
 

@@ -5,6 +5,8 @@
 import { chance } from "../net/chance.ts";
 import { bucketOf, creditClock } from "../net/limit.ts";
 import { TABLES } from "../rules/ruleset.ts";
+import { DEFAULT_ZONE, makeConnection } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import { History } from "./history.ts";
 import type { LimitMatch, Rule, Ruleset, StatisticMatch } from "../rules/ruleset.ts";
 
@@ -35,6 +37,7 @@ export class Memory {
   readonly #credits: StatesOf<Credits> = new Map();
   readonly #evaluations: StatesOf<{ count: number }> = new Map();
   readonly #draws = new Map<Rule | null, number>();
+  readonly #templates = new Map<Rule, Connection>();
   #packet = 0;
   #clock = 0;
   #seconds = 0;
@@ -69,6 +72,18 @@ export class Memory {
     const before = this.#draws.get(rule) ?? 0;
     this.#draws.set(rule, before + 1);
     return chance(this.#seed, rule === null ? NO_RULE : this.#numbers.get(rule)!, this.#packet, before);
+  }
+
+  /**
+   * What a rule with CT puts in a connection's place: one for all packets, and a connmark that is set there stays
+   * (nf_ct_tmpl_alloc() in net/netfilter/nf_conntrack_core.c, xt_ct_tg_check() in xt_CT.c).
+   */
+  template(rule: Rule): Connection {
+    const nothing = { src: 0, dst: 0, proto: 0, sport: 0, dport: 0 };
+    const template = this.#templates.get(rule) ?? makeConnection(nothing, nothing, DEFAULT_ZONE);
+    template.confirmed = true;
+    this.#templates.set(rule, template);
+    return template;
   }
 
   /** limit_mt() in net/netfilter/xt_limit.c. */

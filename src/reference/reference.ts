@@ -32,7 +32,7 @@ import { Peers } from "./peers.ts";
 import { Routing } from "./routing.ts";
 import type { Skb } from "./skb.ts";
 import { Way } from "./way.ts";
-import type { Surroundings } from "./way.ts";
+import type { Surroundings, Traveller } from "./way.ts";
 
 export interface ReferenceOptions {
   /** Connections are forgotten after every packet: each is the first of its own. */
@@ -71,7 +71,7 @@ export class Reference {
     const routing = new Routing(host);
     this.#stateless = options.stateless;
     this.#around = {
-      ...{ ruleset, host, routing, fragments: new Fragments() },
+      ...{ ruleset, host, routing, fragments: new Fragments<Traveller>() },
       world: {
         memory: new Memory(ruleset, options.seed ?? 0),
         addressType: (address: number, iface: string | null): AddressType => routing.tables.addressType(address, iface),
@@ -131,7 +131,7 @@ function outcomeOf(arrival: Arrival, log: Log, made: readonly Log[], tracking: b
   const rejected = first !== undefined && verdict === "dropped" && inHook;
   // where the host could not even send, nothing was seen
   const unsent = where === "before-netfilter" && log.errno !== null;
-  const datagram = verdict === "held" ? null : log.datagram;
+  const datagram = verdict === "held" ? null : verdict === "sent" ? log.datagram : (log.datagram ?? log.delivered);
   return {
     ...journey,
     ...(rejected ? { verdict: "rejected" } : {}),

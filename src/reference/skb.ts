@@ -27,6 +27,8 @@ export interface Skb {
   readonly routeMtu?: number | undefined;
   /** Absent or null: it belongs to no connection. */
   readonly attached?: Attached | null;
+  /** So many bytes behind the IP header have been made writable by targets (skb_ensure_writable()). */
+  writable?: number;
   /** A rule of raw has said that it is not to be tracked, or how. */
   untracked?: boolean;
   template?: Template | null;
@@ -41,6 +43,8 @@ export interface Attached {
 
 /** How a rule of raw wants a packet to be tracked. */
 export interface Template {
+  /** Stands for the packet's connection until that is looked for. */
+  readonly connection: Connection;
   /** `mark`: the packet's mark when it is tracked, its low 16 bits; null: the default. */
   readonly zone: { readonly id: number | "mark"; readonly direction: Zone["direction"] } | null;
 }

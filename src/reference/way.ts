@@ -15,10 +15,10 @@ import { isSummedWithAddresses } from "../packet/decode.ts";
 import { fragmentSizes, fragmentsOf } from "../packet/describe.ts";
 import type { AnswerKind } from "../packet/made.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
-import { PROTO_ICMP, PROTO_SCTP, PROTO_TCP } from "../net/protocol.ts";
+import { PROTO_ICMP, PROTO_SCTP, PROTO_TCP, PROTO_UDP } from "../net/protocol.ts";
 import type { Hook, NatRange, Ruleset, TableName } from "../rules/ruleset.ts";
 import { icmpError, rejection } from "./answer.ts";
-import type { Answer, Refused } from "./answer.ts";
+import type { Answer, Refused, Summed } from "./answer.ts";
 import { walk } from "./chain.ts";
 import type { ChainEnd, NatTarget } from "./chain.ts";
 import type { Connection, Connections, Zone } from "./connection.ts";
@@ -46,7 +46,7 @@ export interface Surroundings {
   readonly world: World;
   /** null: connections are not tracked. */
   readonly connections: Connections | null;
-  readonly fragments: Fragments;
+  readonly fragments: Fragments<Traveller>;
   /** null: every sender gets every error. */
   readonly peers: Peers | null;
   readonly backend: "legacy" | "nft";
@@ -79,7 +79,7 @@ interface Pieces {
 type Step = "on" | "ended";
 
 /** A packet on its way (struct sk_buff). */
-class Traveller implements Skb {
+export class Traveller implements Skb {
   packet: Packet;
   mark: number;
   inIface: string | null = null;
@@ -96,6 +96,8 @@ class Traveller implements Skb {
   /** How it was put together from fragments; null: it was not. */
   whole: Pieces | null = null;
   srcMac: number | null = null;
+  summed: Summed = "unknown";
+  writable = 0;
   socket: NonNullable<Skb["socket"]> | null = null;
   readonly boundIface: string | null;
   readonly log: Log;
@@ -117,13 +119,13 @@ class Traveller implements Skb {
     return Object.assign(new Traveller(packet, this.mark, this.frame, this.boundIface, this.log), {
       ...{ inIface: this.inIface, outIface: this.outIface, attached: this.attached, untracked: this.untracked },
       ...{ told: this.told, unfollowed: this.unfollowed },
-      ...{ path: this.path, forwards: this.forwards, socket: this.socket },
+      ...{ path: this.path, forwards: this.forwards, socket: this.socket, summed: this.summed },
     });
   }
 
   get ctState(): CtState {
     if (this.untracked) return "UNTRACKED";
-    return this.attached?.state ?? this.unfollowed ?? "INVALID";
+    return this.attached?.state ?? this.unfollowed ?? (this.template === null ? "INVALID" : "NEW");
   }
 
   /** The state of a connection of which nothing else is known. */
@@ -228,7 +230,7 @@ export class Way {
   #route(skb: Traveller, iface: Interface): boolean {
     const { packet } = skb;
     // tcp_v4_early_demux() in net/ipv4/tcp_ipv4.c
-    if (packet.proto === PROTO_TCP) pull(skb);
+    if (packet.proto === PROTO_TCP) pull(skb, headerBytes(packet));
     const arriving = this.#around.routing.input(packet.src, packet.dst, skb.mark, iface);
     if (arriving.kind === "refused") return this.#drop(skb);
     if (packet.sourceRouted) {
@@ -290,6 +292,7 @@ export class Way {
       this.#answerError(skb, { kind: "icmp", type: 3, code: 4, info: path.mtu });
       return void this.#drop(skb);
     }
+    if (skb.summed === "right") skb.summed = "forwarded";
     skb.packet = { ...skb.packet, ttl: skb.packet.ttl - 1 };
     if (redirect && (peers === null || peers.takeRedirect(skb.packet.src, this.#arrival.time))) {
       this.#answerError(skb, { kind: "icmp", type: 5, code: 1, info: path.via ?? skb.packet.dst });
@@ -450,18 +453,20 @@ export class Way {
     if (this.#around.connections !== null && isFragment(skb.packet) && !skb.untracked) {
       if (!this.#gather(skb, hook === "OUTPUT" ? "outgoing" : "incoming")) return "ended";
     }
-    log.see(hook, "behind defrag", skb.packet, mark, inIface);
+    log.see(hook, "behind defrag", skb.packet, skb.mark, inIface);
     return "on";
   }
 
   /** False: others are missing. */
   #gather(skb: Traveller, gatherer: Gatherer): boolean {
-    const whole = this.#around.fragments.gather(gatherer, skb.packet, this.#arrival.time);
+    const whole = this.#around.fragments.gather(gatherer, skb.packet, skb, this.#arrival.time);
     if (whole === null) return false;
-    skb.packet = whole.packet;
+    const { mark, frame, srcMac, path, forwards } = whole.bearer;
+    Object.assign(skb, { packet: whole.packet, mark, frame, srcMac, path, forwards });
     // what is delivered is not cut apart again
     if (gatherer !== "delivery") skb.whole = whole;
-    skb.log.datagram ??= whole.packet;
+    if (gatherer === "delivery") skb.log.delivered ??= whole.packet;
+    else skb.log.datagram ??= whole.packet;
     return true;
   }
 
@@ -498,18 +503,22 @@ export class Way {
     const table = ruleset.tables.find((one) => one.name === name);
     const chain = table?.chains.find((one) => one.name === hook);
     if (table === undefined || chain === undefined) return null;
-    return walk(table, chain, skb, world, (ref) => {
+    const end = walk(table, chain, skb, world, (ref) => {
       skb.log.trace.push(ref);
       counters.count(ref, skb.packet.length);
     });
+    pull(skb, skb.writable);
+    return end;
   }
 
   #track(skb: Traveller, incoming: boolean): Step {
     const { connections, host } = this.#around;
     // over lo it comes with the connection that OUTPUT gave it
     if (connections === null || skb.attached !== null || skb.untracked) return "on";
-    if (skb.told !== undefined) return this.#believe(skb, skb.told);
     const zone = zoneOf(skb);
+    skb.template = null;
+    if (skb.told !== undefined) return this.#believe(skb, skb.told);
+    if (incoming && host.conntrackChecksum && isSummedUp(skb.packet)) skb.summed = "right";
     const attached = track(skb.packet, incoming, zone, { connections, host });
     if (attached === "unknown") throw this.#unsupported("connections of its protocol are not modelled");
     skb.attached = attached;
@@ -565,7 +574,7 @@ export class Way {
 
   #becomes(skb: Traveller, packet: Packet | null): Step {
     if (packet === null) return this.#refuse(skb, null);
-    if (packet !== skb.packet) pull(skb);
+    if (packet !== skb.packet) pull(skb, headerBytes(packet));
     skb.packet = packet;
     return "on";
   }
@@ -585,12 +594,16 @@ export class Way {
     if (end !== null && end.target.kind !== "ACCEPT") {
       const { ref, rule, target } = end;
       if (target.kind === "DROP" || target.kind === "REJECT") return this.#refuse(skb, ref);
-      const range = this.#rangeOf(skb, target, hook);
-      if (range === null) return this.#refuse(skb, ref);
+      // who has no address yet keeps none: nf_nat_masquerade_ipv4() in net/netfilter/nf_nat_masquerade.c
+      if (target.kind !== "MASQUERADE" || connection.original.src !== 0) {
+        const range = this.#rangeOf(skb, target, hook);
+        if (range === null) return this.#refuse(skb, ref);
+        log.natRules[side] = ref;
+        if (target.kind === "MASQUERADE") connection.masqueradedOn = skb.outIface;
+        if (setUp(connection, side, range, connections, () => memory.draw(rule))) log.chosen = true;
+        return "on";
+      }
       log.natRules[side] = ref;
-      if (target.kind === "MASQUERADE") connection.masqueradedOn = skb.outIface;
-      if (setUp(connection, side, range, connections, () => memory.draw(rule))) log.chosen = true;
-      return "on";
     }
     const range = nullRange(connection, side);
     if (setUp(connection, side, range, connections, () => memory.draw(null))) log.chosen = true;
@@ -647,7 +660,19 @@ export class Way {
       made.told = "RELATED";
     }
     this.made.push(log);
+    this.#answerOut(made, resets);
+  }
+
+  /**
+   * What leaves by lo meanwhile comes in only when the answer is out: __icmp_send() and ipt_do_table() disable bottom halves.
+   * Resets of iptables-nft are sent without that.
+   */
+  #answerOut(made: Traveller, resets: boolean): void {
+    const before = this.#busy;
+    this.#busy ||= !resets || this.#around.backend === "legacy";
     this.#localOut(made);
+    this.#busy = before;
+    this.#drain();
   }
 
   // The end
@@ -684,16 +709,27 @@ function unknownConnection(packet: Packet): Connection {
   return makeConnection(tuple, reply, DEFAULT_ZONE);
 }
 
-function refusedOf({ packet, frame, path, boundIface }: Traveller): Refused {
-  return { packet, frame, path, boundIface };
+function refusedOf({ packet, frame, path, boundIface, summed }: Traveller): Refused {
+  return { packet, frame, path, boundIface, summed };
 }
 
-/** Who wants the transport header in one piece gets it; the packet is then no longer what it came as (pskb_may_pull()). */
-function pull(skb: Traveller): void {
-  const { packet, whole } = skb;
-  if (whole?.sizes == null) return;
-  const bytes = packet.inner === null ? (HEADER_BYTES.get(packet.proto) ?? 0) : QUOTING_BYTES;
-  if (whole.sizes[0]! < bytes) skb.whole = { ...whole, sizes: null };
+/** Conntrack sums these up where they come in. */
+function isSummedUp({ proto, badChecksum }: Packet): boolean {
+  return !badChecksum && (proto === PROTO_TCP || proto === PROTO_UDP || proto === PROTO_ICMP);
+}
+
+/**
+ * Who wants so many bytes behind the IP header in one piece gets them; if the first fragment had fewer the packet is then no
+ * longer what it came as (pskb_may_pull()).
+ */
+function pull(skb: Traveller, bytes: number): void {
+  const { whole } = skb;
+  if (whole?.sizes != null && whole.sizes[0]! < bytes) skb.whole = { ...whole, sizes: null };
+}
+
+/** What routing and NAT want to see of it. */
+function headerBytes({ proto, inner }: Packet): number {
+  return inner === null ? (HEADER_BYTES.get(proto) ?? 0) : QUOTING_BYTES;
 }
 
 function isFragment(packet: Packet): boolean {

@@ -1,36 +1,74 @@
-// npm run test:kernel -- [--minutes 10] [--first 1000]: kernel, reference and engine on random worlds and sequences, in turns.
+// npm run test:kernel -- [--minutes 10] [--first 1000] [--packets 1000] [--kind worlds|sequences|both] [--out FOLDER]:
+// kernel, reference and engine on random worlds (each packet alone) and sequences, in turns.
 //
-// The seed of every world is told as it goes on, so that a run can be taken up where it ended. Needs what
-// test/oracle/README.md says; exit 1 with the smallest world at the first difference.
+// Seeds go up from the first and are told, so that a run can be taken up where it ended. The smallest world of each
+// difference is written to the folder, else printed, and the run goes on; at the end exit 1 if there was any. Needs what
+// test/oracle/README.md says.
 
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { drawKernelWorld } from "../support/kernel-arbitrary.ts";
-import { runWorlds } from "../support/kernel-run.ts";
+import { emptyRun, runWorld } from "../support/kernel-run.ts";
+import type { KernelRun } from "../support/kernel-run.ts";
 import { drawKernelSequence } from "../support/kernel-sequence.ts";
 import { noKernel } from "../support/oracle.ts";
 
-/** Worlds between two lines of progress. */
-const PORTION = 10;
+/** Seeds between two lines of progress. */
+const PORTION = 20;
 
 const { values } = parseArgs({
-  options: { minutes: { type: "string", default: "10" }, first: { type: "string", default: "1000" } },
+  options: {
+    minutes: { type: "string", default: "10" },
+    first: { type: "string", default: "1000" },
+    packets: { type: "string", default: "1000" },
+    kind: { type: "string", default: "both" },
+    out: { type: "string" },
+  },
 });
 const missing = noKernel();
 if (missing !== false) throw new Error(missing);
 
+const packets = Number(values.packets);
+const draws = {
+  worlds: (seed: number) => drawKernelWorld(seed, packets),
+  sequences: (seed: number) => drawKernelSequence(seed, packets, seed % 2 === 0),
+};
+type Kind = keyof typeof draws;
+const kinds = (Object.keys(draws) as Kind[]).filter((kind) => values.kind === "both" || values.kind === kind);
+if (kinds.length === 0) throw new Error(`--kind ${values.kind}: worlds, sequences or both is wanted`);
+const runs: Record<Kind, KernelRun> = { worlds: emptyRun(), sequences: emptyRun() };
 const end = Date.now() + Number(values.minutes) * 60_000;
-const total = { worlds: 0, compared: 0, unmodelled: 0, byEngine: 0 };
-for (let first = Number(values.first); Date.now() < end; first += PORTION) {
-  const draws = [
-    (seed: number) => drawKernelWorld(seed, 200),
-    (seed: number) => drawKernelSequence(seed, 300, seed % 2 === 0),
-  ];
-  for (const draw of draws) {
-    const run = runWorlds(draw, { first, least: PORTION, seconds: 0 });
-    for (const key of ["worlds", "compared", "unmodelled", "byEngine"] as const) total[key] += run[key];
+let differences = 0;
+let seed = Number(values.first);
+for (; Date.now() < end; seed++) {
+  for (const kind of kinds) tell(kind, seed, runWorld(draws[kind](seed), runs[kind]));
+  if ((seed + 1) % PORTION === 0) progress(seed);
+}
+progress(seed - 1);
+for (const kind of kinds) console.log(`${kind} by kind: ${JSON.stringify(sorted(runs[kind].kinds))}`);
+process.exitCode = differences > 0 ? 1 : 0;
+
+function tell(kind: Kind, seed: number, found: string | null): void {
+  if (found === null) return;
+  differences++;
+  const text = `${kind}, seed ${seed}: ${found}\n`;
+  if (values.out === undefined) {
+    console.log(text);
+    return;
   }
-  console.log(
-    `up to seed ${first + PORTION - 1}: ${total.worlds} worlds, ${total.compared} packets equal, ` +
-      `${total.byEngine} by the engine too, ${total.unmodelled} not modelled, 0 differences`,
-  );
+  mkdirSync(values.out, { recursive: true });
+  writeFileSync(join(values.out, `${kind}-${seed}.txt`), text);
+}
+
+function progress(last: number): void {
+  const parts = kinds.map((kind) => {
+    const { worlds, compared, byEngine, unmodelled, unsteady } = runs[kind];
+    return `${worlds} ${kind}: ${compared} packets equal, ${byEngine} by the engine too, ${unmodelled} not modelled, ${unsteady} unsteady`;
+  });
+  console.log(`up to seed ${last}: ${parts.join("; ")}; ${differences} differences`);
+}
+
+function sorted(counts: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
+  return Object.fromEntries(Object.entries(counts).sort(([, one], [, other]) => other - one));
 }

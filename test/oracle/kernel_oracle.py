@@ -880,8 +880,9 @@ class Rules:
 
 class Oracle:
     def __init__(self, rules_text, host, backend="legacy", trace=False,
-                 stateless=False, conntrack=False):
+                 stateless=False, conntrack=False, times=False):
         self.stateless, self.show_conntrack = stateless, conntrack
+        self.times, self.begin = times, time.monotonic()
         known = {"interfaces", "routes", "rules", "sysctl", "host_stack",
                  "conntrack", "comment", "name"}
         if set(host) - known:
@@ -1016,6 +1017,7 @@ class Oracle:
         if self._collect(late):
             seen.conntrack = late.conntrack
             self.late += bool(late.events or late.frames)
+        moment = time.monotonic() - self.begin
         problem = self._inject(spec, data)
         self._collect(seen)
         # What goes out of lo comes back through a queue of the kernel, nearly
@@ -1025,6 +1027,8 @@ class Oracle:
                 break
         verdict = {"id": spec.get("id", self.count)}
         verdict.update(self._conclude(spec, data, seen, problem))
+        if self.times:
+            verdict["time"] = round(moment, 6)
         if self.stateless and self.conntrack:
             requests = [request for _, request in seen.conntrack if request]
             if requests:
@@ -1221,6 +1225,8 @@ def main():
                              "each packet made or changed")
     parser.add_argument("--counters", metavar="FILE",
                         help="write iptables-save -c there at the end")
+    parser.add_argument("--times", action="store_true",
+                        help="tell when each packet was sent, in seconds")
     parser.add_argument("--stats", action="store_true",
                         help="print packets per second on standard error")
     args = parser.parse_args()
@@ -1230,7 +1236,7 @@ def main():
         host = read_json(args.host)
         packets = list(read_packets(args.packets))
         oracle = Oracle(rules_text, host, args.backend, args.trace,
-                        args.stateless, args.conntrack)
+                        args.stateless, args.conntrack, args.times)
         begin = time.monotonic()
         for spec in packets:
             print(json.dumps(oracle.run(spec)))

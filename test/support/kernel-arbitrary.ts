@@ -44,16 +44,27 @@ type TableName = keyof typeof TABLES;
 export function drawKernelWorld(seed: number, packetCount: number, connections = false): KernelWorld {
   const draw = new Draw(seed);
   const host = drawHost(draw);
+  // how many redirects a sender gets hangs on milliseconds: there each packet comes from another one
+  const redirects = packetCount > 0 && draw.chance(0.15);
+  if (redirects) Object.assign(host["sysctl"] as object, { "net/ipv4/conf/all/send_redirects": 1 });
   const rules = drawRules(draw, draw.chance(0.2), connections);
   const tracking =
     host["conntrack"] === true ||
     /conntrack|--state|connmark|-j (DNAT|SNAT|MASQUERADE|REDIRECT|NETMAP|CT|NOTRACK|CONNMARK)/.test(rules);
   const packets: Json[] = [];
   while (packets.length < packetCount) {
-    const packet = drawKernelPacket(draw, host, tracking);
+    const drawn = drawKernelPacket(draw, host, tracking);
+    const packet = redirects ? fromAnother(drawn, packets.length) : drawn;
     packets.push(...(draw.chance(0.04) ? inFragments(draw, packet, packets.length) : [packet]));
   }
   return { rules, host, packets, args: ["--stateless", "--trace"] };
+}
+
+/** From the neighbour or the stranger of this number, if it is one. */
+function fromAnother(packet: Json, number: number): Json {
+  const src = packet["src"];
+  if (typeof src !== "string" || ![...NEAR, ...FAR].includes(src)) return packet;
+  return { ...packet, src: src.replace(/\d+$/, String(10 + (number % 240))) };
 }
 
 // Host

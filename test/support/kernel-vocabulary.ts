@@ -18,6 +18,8 @@ const TCP_OPTIONS = [
   "020305b4",
   "00020405b4",
   "0103030702040400",
+  "01020405b4",
+  "03030702040505",
 ];
 
 function not(draw: Draw): string {

@@ -4,7 +4,7 @@ import { UnsupportedError } from "../../src/reference/error.ts";
 import { askReference, difference } from "./compare.ts";
 import type { Question } from "./compare.ts";
 import { askOracle } from "./oracle.ts";
-import type { Json } from "./oracle.ts";
+import type { Json, Verdict } from "./oracle.ts";
 
 export interface Comparison {
   /** Packets that both answered. */
@@ -12,6 +12,8 @@ export interface Comparison {
   /** Packets that the reference does not model. */
   readonly unmodelled: number;
   readonly difference: Difference | null;
+  /** What the kernel said, packet by packet. */
+  readonly kernel: readonly Verdict[];
 }
 
 export interface Difference {
@@ -23,9 +25,12 @@ export interface Difference {
 /** Rules that count packets. */
 const MEMORY = /-m (limit|statistic)/;
 
+/** The reference gets the packets at the moments when the kernel got them. */
 export function compareWorld(world: Question): Comparison {
-  const kernel = askOracle(world.rules, world.host, world.packets, world.args);
-  const reference = askReference(world);
+  const timed = askOracle(world.rules, world.host, world.packets, [...world.args, "--times"]);
+  const kernel = timed.map((verdict) => without(verdict, "time"));
+  const packets = world.packets.map((packet, index) => ({ ...without(packet, "wait"), time: timed[index]!["time"] }));
+  const reference = askReference({ ...world, packets });
   let compared = 0;
   let unmodelled = 0;
   for (const [index, verdict] of kernel.entries()) {
@@ -33,7 +38,7 @@ export function compareWorld(world: Question): Comparison {
     const isModelled = !(answer instanceof UnsupportedError);
     if (isModelled) {
       const text = difference(verdict, answer);
-      if (text !== null) return { compared, unmodelled, difference: { index, text } };
+      if (text !== null) return { compared, unmodelled, difference: { index, text }, kernel };
       compared++;
     } else {
       unmodelled++;
@@ -41,7 +46,7 @@ export function compareWorld(world: Question): Comparison {
     // what follows may hang on what the reference did not do: rules that count, errors that are rationed
     if (!isModelled && (MEMORY.test(world.rules) || verdict["where"] === "routing")) break;
   }
-  return { compared, unmodelled, difference: null };
+  return { compared, unmodelled, difference: null, kernel };
 }
 
 /** Leaves out packets, rules, routes and the like as long as kernel and reference still differ. */
