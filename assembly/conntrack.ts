@@ -119,6 +119,10 @@ export let ctReply: u32 = 0;
 /** The connection that first packets have whose state is told. */
 export const TOLD = memory.data(112, 16);
 
+/** Stands for the connection of a packet of which a rule of raw has said how it is to be tracked: all zeros. */
+const TEMPLATE = memory.data(112, 16);
+let templateMarkAt: usize = 0;
+
 /** How a rule of raw wants the packet to be tracked (TEMPLATE_ bits); 0: none has said so. */
 let template: u32 = 0;
 let firewall: usize = 0;
@@ -211,11 +215,29 @@ export function clearTemplate(): void {
   template = 0;
 }
 
-/** What a rule of raw says of a packet that nobody tracks yet; the first counts. `bits`: TEMPLATE_, 0: nobody shall. */
-export function setTemplate(packet: usize, bits: u32): void {
-  if (ct != 0 || template != 0 || get(packet, FIELD_CT_STATE) >> 2 == CT_UNTRACKED) return;
-  if (bits == 0) store<u32>(packet, CT_UNTRACKED << 2, FIELD_CT_STATE * 4);
-  else template = bits;
+/**
+ * What a rule of raw says of a packet that nobody tracks yet; the first counts. `bits`: TEMPLATE_, 0: nobody shall. The
+ * template then stands for the packet's connection, until that is looked for; its connmark stays with the rule, at `mark`.
+ */
+export function setTemplate(packet: usize, bits: u32, mark: usize): void {
+  if (ct != 0 || get(packet, FIELD_CT_STATE) >> 2 == CT_UNTRACKED) return;
+  if (bits == 0) {
+    store<u32>(packet, CT_UNTRACKED << 2, FIELD_CT_STATE * 4);
+    return;
+  }
+  template = bits;
+  templateMarkAt = mark;
+  store<u32>(TEMPLATE, load<u32>(mark), FLOW_MARK);
+  store<u16>(TEMPLATE, STATUS_CONFIRMED, FLOW_STATUS);
+  setConnection(TEMPLATE, 0);
+  store<u32>(packet, CT_NEW << 2, FIELD_CT_STATE * 4);
+}
+
+/** The packet has come out of raw. */
+export function takeTemplateOff(packet: usize): void {
+  if (ct != TEMPLATE) return;
+  setConnection(0, 0);
+  store<u32>(packet, CT_INVALID << 2, FIELD_CT_STATE * 4);
 }
 
 /** nf_ct_zone_tmpl(): the zone as setZone takes it. */
@@ -432,6 +454,10 @@ export function connmark(packet: usize, how: u32, one: u32, other: u32): void {
       : (before & ~one) ^ shifted(mark & other, right, bits);
   if (after == before) return;
   store<u32>(flow, after, FLOW_MARK);
+  if (flow == TEMPLATE) {
+    store<u32>(templateMarkAt, after);
+    return;
+  }
   addStatus(flow, STATUS_CHANGED | STATUS_MARKED);
 }
 

@@ -1,6 +1,6 @@
 // Tests of a clause that no box can say, in order; stops at the first that is false.
 //
-// Memory (16 bytes for each limit, nth or chance, zero at first):
+// Memory (16 bytes for each limit, nth, chance or template, zero at first):
 //   limit   f64 credits left, f64 clock of the last evaluation in credits, plus 1
 //   nth     u32 evaluations, modulo `every`
 //   quota   u64 bytes left, u64 1 once it has been asked
@@ -74,6 +74,11 @@ export function setGuards(statesAt: usize, chanceSeed: u32): void {
 export function startPacket(index: u32, time: f64): void {
   packetIndex = index;
   now = time;
+}
+
+/** Where a rule's template keeps its connmark. `state`: the rule's memory. */
+export function templateMark(state: u32): usize {
+  return states + <usize>state * STATE_BYTES + 8;
 }
 
 /** What the rule draws for this packet: each call draws anew. `state`: its memory. */

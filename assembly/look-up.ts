@@ -58,7 +58,7 @@ import {
   slotOf,
   writePath,
 } from "./few";
-import { DROPPED, holds, HOLDS, startPacket } from "./guard";
+import { DROPPED, holds, HOLDS, startPacket, templateMark } from "./guard";
 import { clausesOf, LEAF_HEADER, PART_BYTES, TREE_PARTS, treeOf } from "./program";
 
 /** For each rule and policy u64 packets, u64 bytes. */
@@ -250,7 +250,9 @@ function changes(action: u32, clause: usize, packet: usize): bool {
   if (action == ACTION_CONNMARK) {
     connmark(packet, load<u32>(clause, CLAUSE_FIELD), load<u32>(clause, CLAUSE_ARG), load<u32>(clause, CLAUSE_ARG2));
   }
-  if (action == ACTION_CT) setTemplate(packet, load<u32>(clause, CLAUSE_ARG));
+  if (action == ACTION_CT) {
+    setTemplate(packet, load<u32>(clause, CLAUSE_ARG), templateMark(load<u32>(clause, CLAUSE_ARG2)));
+  }
   if (action == ACTION_TTL) {
     const how = load<u32>(clause, CLAUSE_ARG);
     const much = load<u32>(clause, CLAUSE_ARG2);

@@ -132,6 +132,7 @@ import {
   eventCount,
   kill,
   startConnection,
+  takeTemplateOff,
   track,
   TRACK_DROPPED,
   TRACK_UNKNOWN,
@@ -326,6 +327,7 @@ function hideState(): void {
 
 /** Conntrack sees the packet, unless it has one already; false: dropped, or not modelled. */
 function meetConntrack(hook: i32): bool {
+  takeTemplateOff(CURRENT);
   if (is(IS_TRACKED) || !flag(FIREWALL_TRACKING)) return true;
   // a rule of raw may have said that it is not to be tracked
   if (get(FIELD_CT_STATE) >> 2 == CT_UNTRACKED) {

@@ -289,7 +289,8 @@ class Lowering {
       }
       case "NOTRACK":
       case "CT": {
-        this.#builder.add(boxes, ACTION_CT, { ...options, arg: templateOf(target) });
+        const arg2 = target.kind === "CT" ? this.#context.stateOf(number, DRAWS) : 0;
+        this.#builder.add(boxes, ACTION_CT, { ...options, arg: templateOf(target), arg2 });
         return;
       }
       case "LOG":

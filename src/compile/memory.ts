@@ -1,4 +1,4 @@
-// Which rule keeps which memory: one number for each match that remembers, and one for what a rule draws by lot.
+// Which rule keeps which memory: one number for each match that remembers, and one for what a rule's target remembers or draws by lot.
 // Copies of a rule in several hooks share it.
 
 import { stampsKept } from "../net/recent.ts";
@@ -6,8 +6,8 @@ import { TABLES } from "../rules/ruleset.ts";
 import type { Ruleset, Target } from "../rules/ruleset.ts";
 import { DRAWS } from "./condition.ts";
 
-/** Targets that may draw a port by lot. */
-const TRANSLATING: readonly Target["kind"][] = ["SNAT", "DNAT", "MASQUERADE", "REDIRECT", "NETMAP"];
+/** Targets that may draw a port by lot, and CT, whose template keeps a connmark. */
+const REMEMBERING: readonly Target["kind"][] = ["SNAT", "DNAT", "MASQUERADE", "REDIRECT", "NETMAP", "CT"];
 
 /** A list of `-m recent`. */
 export interface RecentList {
@@ -37,8 +37,8 @@ export class MemoryTable {
             own.set(index, next++);
           else if (match.kind === "statistic" && !own.has(DRAWS)) own.set(DRAWS, next++);
         });
-        const draws = rule.target !== null && TRANSLATING.includes(rule.target.kind);
-        if (draws && !own.has(DRAWS)) own.set(DRAWS, next++);
+        const remembers = rule.target !== null && REMEMBERING.includes(rule.target.kind);
+        if (remembers && !own.has(DRAWS)) own.set(DRAWS, next++);
         if (own.size > 0) this.#numbers.set(number, own);
       }
     }

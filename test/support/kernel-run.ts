@@ -36,7 +36,7 @@ export function runWorld(world: Question, run: KernelRun): string | null {
   kernel.slice(0, compared).forEach((verdict, index) => {
     for (const kind of kindsOf(verdict, world.packets[index]!)) run.kinds[kind] = (run.kinds[kind] ?? 0) + 1;
   });
-  if (engine.difference !== null) return `${engine.difference}\n\n${showWorld(world)}`;
+  if (engine.difference !== null) return showEngineDifference(world);
   if (difference === null) return null;
   if (compareWorld(world).difference === null) {
     run.unsteady++;
@@ -45,6 +45,15 @@ export function runWorld(world: Question, run: KernelRun): string | null {
   const smallest = shrinkWorld(world, Date.now() + SHRINK_SECONDS * 1000);
   const text = compareWorld(smallest).difference?.text ?? `${difference.text}\n(it does not show again)`;
   return `${text}\n\n${showWorld(smallest)}`;
+}
+
+/** One packet alone, if that shows it. */
+function showEngineDifference(world: Question): string {
+  const single = world.packets
+    .map((packet) => ({ ...world, packets: [packet] }))
+    .find((one) => compareEngine(one).difference !== null);
+  const smallest = single ?? world;
+  return `${compareEngine(smallest).difference!}\n\n${showWorld(smallest)}`;
 }
 
 function kindsOf(verdict: Verdict, { proto = "udp" }: Question["packets"][number]): readonly string[] {

@@ -14,6 +14,11 @@ export type Json = Readonly<Record<string, unknown>>;
 /** A verdict line. */
 export type Verdict = Readonly<Record<string, unknown>>;
 
+/** The oracle refuses what it was given, or could not follow the kernel. */
+export class OracleError extends Error {
+  override readonly name = "OracleError";
+}
+
 const PROGRAM = fileURLToPath(new URL("../oracle/kernel_oracle.py", import.meta.url));
 const RULES = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n";
 
@@ -32,7 +37,7 @@ export function askOracle(
     writeFileSync(paths[2]!, packets.map((packet) => JSON.stringify(packet) + "\n").join(""));
     const ran = spawnSync("python3", [PROGRAM, ...paths, ...args], { encoding: "utf8", maxBuffer: 2 ** 28 });
     if (ran.error !== undefined) throw ran.error;
-    if (ran.status !== 0) throw new Error(`the oracle says: ${ran.stderr}`);
+    if (ran.status !== 0) throw new OracleError(`the oracle says: ${ran.stderr}`);
     return readLines(ran.stdout);
   } finally {
     rmSync(folder, { recursive: true });
