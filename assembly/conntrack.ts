@@ -98,7 +98,9 @@ import {
   srcOf,
   statusOf,
   sweepAll,
+  nextUnless,
   touch,
+  touchFlow,
   touchSource,
   zonesOf,
 } from "./flow";
@@ -169,17 +171,29 @@ export function warm(packets: usize, count: u32): void {
   let sum: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const packet = packets + ((<usize>i) << 6);
-    const src = get(packet, FIELD_SRC);
-    const dst = get(packet, FIELD_DST);
-    const proto = get(packet, FIELD_PROTO);
     const ports = portsFrom(packet, 0);
-    store<u32>(LINKS + ((<usize>i) << 2), touch(src, dst, ports, proto));
-    // a new flow will stand there too
-    sum += touch(dst, src, invertPorts(ports, proto), proto) + touchSource(src, ports, proto);
+    const link = touch(get(packet, FIELD_SRC), get(packet, FIELD_DST), ports, get(packet, FIELD_PROTO));
+    store<u32>(LINKS + ((<usize>i) << 2), link);
   }
   for (let i: u32 = 0; i < count; i++) {
     const flow = <usize>(load<u32>(LINKS + ((<usize>i) << 2)) & ~1);
-    sum += load<u32>(flow) + load<u32>(flow, 64);
+    if (flow != 0) {
+      sum += touchFlow(flow);
+      continue;
+    }
+    // where a new flow will stand too
+    const packet = packets + ((<usize>i) << 6);
+    const src = get(packet, FIELD_SRC);
+    const proto = get(packet, FIELD_PROTO);
+    const ports = portsFrom(packet, 0);
+    sum += touch(get(packet, FIELD_DST), src, invertPorts(ports, proto), proto) + touchSource(src, ports, proto);
+  }
+  for (let i: u32 = 0; i < count; i++) {
+    const packet = packets + ((<usize>i) << 6);
+    const link = load<u32>(LINKS + ((<usize>i) << 2));
+    if (link == 0) continue;
+    const next = nextUnless(link, get(packet, FIELD_SRC), get(packet, FIELD_DST));
+    if (next != 0) sum += touchFlow(<usize>(next & ~1));
   }
   loaded += sum;
 }

@@ -180,6 +180,19 @@ export function touch(src: u32, dst: u32, ports: u32, proto: u32): u32 {
   return load<u32>(headFor(src, dst, ports, proto));
 }
 
+/** Loads the record: it lies in three lines of the cache, mostly. */
+export function touchFlow(flow: usize): u32 {
+  return load<u32>(flow) + load<u32>(flow, 64) + load<u32>(flow, 108);
+}
+
+/** The next link of a chain; 0: there is none, or `link` leads to these addresses already. */
+export function nextUnless(link: u32, src: u32, dst: u32): u32 {
+  const reply = link & 1;
+  const flow = <usize>(link ^ reply);
+  if (srcOf(flow, reply) == src && dstOf(flow, reply) == dst) return 0;
+  return load<u32>(flow + (reply << 2), FLOW_LINK);
+}
+
 // -- look-up
 
 /** Direction of what `find` found: 1 for replies. */

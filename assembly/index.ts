@@ -3,11 +3,12 @@
 export { setAnswers } from "./answer";
 export { build, leafBoxCount, leafCount, nodeCount, treeBytes } from "./build";
 export { setEvents } from "./conntrack";
+export { converse, listen } from "./conversation";
 export { decide } from "./decide";
 export { setMostFew } from "./few";
 export { buildFirst, firstBytes } from "./first-build";
 export { classify } from "./first-match";
-export { setFlows } from "./flow";
+export { flowCount, setFlows } from "./flow";
 export { setGuards } from "./guard";
 export { beginPacket, run, setLookUp, settleCounters, setTrace, traceCount } from "./look-up";
 export { allocate, mark, release, setPageLimit } from "./memory";

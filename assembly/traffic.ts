@@ -7,7 +7,8 @@
 //
 //   uniform  nothing is aimed: interface, addresses, protocol and ports are drawn at large
 //   edges    aimed, a third of the bounded fields at lo - 1, lo, hi or hi + 1
-//   flows    aimed at connections of some length: a first packet, then others in both directions
+//   flows    aimed at connections of some length: a first packet, then others in both directions, with their states told
+//            (packets whose connections are followed are those of conversation.ts)
 //   zipf     aimed at a fixed set of connections, the k-th drawn with a probability of about 1 / k
 
 import {
@@ -72,13 +73,13 @@ const FLOW_LENGTH: u32 = 8;
 let state: u64 = 0;
 
 /** PCG XSH RR 64/32 (M. E. O'Neill, "PCG: A Family of Simple Fast Space-Efficient ... Generators"). */
-function draw(): u32 {
+export function draw(): u32 {
   const old = state;
   state = old * 6364136223846793005 + 1442695040888963407;
   return rotr<u32>(<u32>(((old >> 18) ^ old) >> 27), <u32>(old >> 59));
 }
 
-function start(seed: u32, number: u64): void {
+export function start(seed: u32, number: u64): void {
   let z = (number ^ ((<u64>seed) << 32)) + 0x9e3779b97f4a7c15;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
   z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
@@ -86,7 +87,7 @@ function start(seed: u32, number: u64): void {
 }
 
 /** 0..n-1. */
-function below(n: u32): u32 {
+export function below(n: u32): u32 {
   return <u32>((<u64>draw() * <u64>n) >> 32);
 }
 
@@ -94,8 +95,14 @@ function between(lo: u32, hi: u32): u32 {
   return lo + <u32>((<u64>draw() * (<u64>(hi - lo) + 1)) >> 32);
 }
 
-let traffic: usize = 0;
+export let traffic: usize = 0;
 let edges = false;
+
+/** What is drawn from here on is drawn from this traffic, and not from the edges of its boxes. */
+export function drawFrom(trafficAt: usize): void {
+  traffic = trafficAt;
+  edges = false;
+}
 
 /** Writes `count` records, those with the numbers from `first` on. */
 export function generate(trafficAt: usize, packets: usize, count: u32, first: u32): void {
@@ -192,7 +199,7 @@ function blind(packet: usize): void {
 }
 
 /** A prefix of the way, and an address in it. */
-function behind(way: usize): u32 {
+export function behind(way: usize): u32 {
   const n = load<u32>(way, WAY_PREFIX_COUNT);
   if (n == 0) return draw();
   const at = <usize>load<u32>(way, WAY_PREFIXES) + (below(n) << 3);
@@ -200,7 +207,7 @@ function behind(way: usize): u32 {
 }
 
 /** The way record of the interface; 0: none. */
-function wayFor(iface: u32): usize {
+export function wayFor(iface: u32): usize {
   const ways = <usize>load<u32>(traffic, TRAFFIC_WAYS);
   const n = load<u32>(traffic, TRAFFIC_WAY_COUNT);
   for (let w: u32 = 0; w < n; w++) {
@@ -263,7 +270,7 @@ function common(packet: usize): void {
   put(packet, FIELD_CT_STATE, ctState << 2);
 }
 
-function aimed(packet: usize): void {
+export function aimed(packet: usize): void {
   common(packet);
   const aims = load<u32>(traffic, TRAFFIC_AIM_COUNT);
   if (aims == 0) return blind(packet);

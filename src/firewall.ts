@@ -53,7 +53,8 @@ import { NFT_READS_OTHERWISE, UnsupportedError } from "./reference/error.ts";
 import type { ClassbenchRule } from "./rules/classbench.ts";
 import { refuseUnmodelled } from "./rules/modelled.ts";
 import type { Chain, Hook, Ruleset, TableName } from "./rules/ruleset.ts";
-import { drawPackets, loadTraffic, TRAFFIC_KINDS } from "./traffic/traffic.ts";
+import { readSpoken } from "./traffic/conversation.ts";
+import { drawPackets, loadConversations, loadTraffic, TRAFFIC_KINDS } from "./traffic/traffic.ts";
 import type { TrafficKind } from "./traffic/traffic.ts";
 
 export interface FirewallOptions {
@@ -100,13 +101,23 @@ export interface StreamOptions {
   readonly sampleEvery?: number;
 }
 
+export interface ConversationOptions {
+  readonly packets: number;
+  readonly seed?: number;
+  /** Clients and servers that talk at the same time. */
+  readonly conversations: number;
+  /** So many packets are given out to be checked, the first of all; 0: none. */
+  readonly sampled?: number;
+}
+
 /** What a stream has done since the last one. */
 export interface StreamStep {
   readonly packets: number;
   /** Milliseconds spent making packets, and sending them their way. */
   readonly generateMs: number;
   readonly wayMs: number;
-  readonly samples: readonly { readonly arrival: Arrival; readonly outcome: Outcome }[];
+  /** Outcome null: the packet is not modelled. */
+  readonly samples: readonly { readonly arrival: Arrival; readonly outcome: Outcome | null }[];
 }
 
 /** What the streams of a firewall have added up to. */
@@ -140,6 +151,7 @@ const EVENTS = 4;
 const NO_WORDS = new Uint32Array(0);
 /** Connections that the kernel keeps unless it is told otherwise (nf_conntrack_max of a machine with 4 GiB and more). */
 const FLOWS = 262_144;
+const SAMPLED_BATCH = 64;
 /** Packets between two steps of a stream. */
 const STEP = 1 << 17;
 /** Rule numbers of one batch's traces. */
@@ -319,6 +331,67 @@ export class Firewall {
     }
   }
 
+  /** Makes packets that belong together, and sends them their way: their connections are followed. Once for a firewall. */
+  *converse({ packets, seed = 1, conversations, sampled = 0 }: ConversationOptions): Generator<StreamStep> {
+    const instance = this.#instance;
+    const { exports } = instance;
+    this.#startTraffic({ seed, traffic: "flows" });
+    loadConversations(instance, this.#traffic, conversations, this.#origins === 0);
+    const batch = Math.max(1, Math.min(BATCH, conversations >> 1));
+    exports.setTrace(0, 0);
+    exports.setOrigins(0, 0);
+    exports.setEvents(0, 0);
+    for (let first = 0; first < packets;) {
+      const end = Math.min(packets, first + STEP);
+      const start = first;
+      let generateMs = 0;
+      let wayMs = 0;
+      const samples: StreamStep["samples"][number][] = [];
+      while (first < end) {
+        // small batches leave the first conversations more to say
+        const count = Math.min(first < sampled ? Math.min(SAMPLED_BATCH, batch) : batch, end - first);
+        const began = performance.now();
+        exports.converse(this.#traffic, this.#packets, this.#details, this.#times, count, first);
+        const made = performance.now();
+        // as they came: NAT translates what errors quote
+        const details = first < sampled ? instance.words(this.#details, count * DETAIL_COUNT).slice() : NO_WORDS;
+        exports.setAnswers(first < sampled ? this.#answers : 0, first < sampled ? BATCH * ANSWERS * ANSWER_BYTES : 0);
+        const sent = performance.now();
+        exports.way(
+          this.#firewall,
+          this.#packets,
+          this.#details,
+          count,
+          this.#decisions,
+          this.#nextIndex,
+          this.#times,
+          0,
+        );
+        exports.tally(this.#tally, this.#decisions, count);
+        const gone = performance.now();
+        exports.listen(this.#decisions, count);
+        wayMs += gone - sent;
+        generateMs += made - began + (performance.now() - gone);
+        for (let i = 0; i < Math.min(count, sampled - first); i++) {
+          const detail = details.subarray(i * DETAIL_COUNT, (i + 1) * DETAIL_COUNT);
+          const words = instance.words(this.#packets + i * PACKET_BYTES, FIELD_COUNT);
+          const time = instance.view().getFloat64(this.#times + i * 8, true);
+          const arrival = readSpoken(words, detail, time, this.#nextIndex + i, this.host, this.interfaces);
+          const outcome = this.#outcomeOf(i, arrival);
+          samples.push({ arrival, outcome });
+        }
+        this.#nextIndex += count;
+        first += count;
+      }
+      yield { packets: end - start, generateMs, wayMs, samples };
+    }
+  }
+
+  /** Connections that there are, also those whose time has passed unnoticed. */
+  get flowCount(): number {
+    return Number(this.#instance.exports.flowCount.value) >>> 0;
+  }
+
   #startTraffic({ seed = 1, traffic = "edges" }: Pick<StreamOptions, "seed" | "traffic">): void {
     const instance = this.#instance;
     if (this.#traffic === 0) {
@@ -371,13 +444,21 @@ export class Firewall {
     if (unmodelled(this.#instance.view(), this.#decisions + i * DECISION_BYTES) !== null) return null;
     const words = this.#instance.words(this.#packets + i * PACKET_BYTES, FIELD_COUNT);
     const arrival = readArrival(words, id, this.interfaces);
-    const at = this.#decisions + i * DECISION_BYTES;
+    return { arrival, outcome: this.#outcomeOf(i, arrival)! };
+  }
+
+  /** null: the packet is not modelled. */
+  #outcomeOf(i: number, { packet }: Arrival): Outcome | null {
     const view = this.#instance.view();
+    const at = this.#decisions + i * DECISION_BYTES;
+    if (unmodelled(view, at) !== null) return null;
     const answered = i === 0 ? 0 : view.getUint16(at - DECISION_BYTES + DECISION_ANSWER_END, true);
     const count = view.getUint16(at + DECISION_ANSWER_END, true) - answered;
     const answersAt = this.#answers + answered * ANSWER_BYTES;
-    const generated = readGenerated(view, answersAt, answered, count, arrival.packet, this);
-    return { arrival, outcome: readOutcome(view, at, arrival.packet, this, generated) };
+    const generated = readGenerated(view, answersAt, answered, count, packet, this);
+    const detail = this.#details + i * DETAIL_BYTES;
+    const word = (offset: number): number => view.getUint32(detail + offset, true);
+    return readOutcome(view, at, packet, this, generated, quotedOf(word, DETAIL_QUOTED_SRC * 4, packet));
   }
 
   #origin(i: number): Uint32Array {

@@ -577,7 +577,7 @@ export const ERRNO_ENETUNREACH = 101;
 export const ERRNO_EHOSTUNREACH = 113;
 
 /*
- * Traffic: what synthetic packets are drawn from, 64 bytes.
+ * Traffic: what synthetic packets are drawn from, 128 bytes.
  *
  *   0  u32  seed
  *   4  u32  kind        TRAFFIC_
@@ -588,6 +588,13 @@ export const ERRNO_EHOSTUNREACH = 113;
  *  24  u32  own         pairs lo, hi: addresses of the host
  *  28  u32  ownCount
  *  32  u32  ifaceCount  without a host: interfaces are drawn from 0..ifaceCount
+ *  36  u32  conversations  conversation records (zero at first), for packets that belong together
+ *  40  u32  conversationCount
+ *  44  u32  batch       batches of their packets so far
+ *  48  f64  clock       seconds: the time of the next packet of a conversation
+ *  56  f64  pace        seconds from one packet to the next
+ *  64  u32  hostSpeaks  1: the host itself opens conversations and answers
+ *  68       (zero)
  */
 export const TRAFFIC_SEED = 0;
 export const TRAFFIC_KIND = 4;
@@ -598,12 +605,43 @@ export const TRAFFIC_WAY_COUNT = 20;
 export const TRAFFIC_OWN = 24;
 export const TRAFFIC_OWN_COUNT = 28;
 export const TRAFFIC_IFACE_COUNT = 32;
-export const TRAFFIC_BYTES = 64;
+export const TRAFFIC_CONVERSATIONS = 36;
+export const TRAFFIC_CONVERSATION_COUNT = 40;
+export const TRAFFIC_BATCH = 44;
+export const TRAFFIC_CLOCK = 48;
+export const TRAFFIC_PACE = 56;
+export const TRAFFIC_HOST_SPEAKS = 64;
+export const TRAFFIC_BYTES = 128;
 
 export const TRAFFIC_UNIFORM = 0;
 export const TRAFFIC_EDGES = 1;
 export const TRAFFIC_FLOWS = 2;
 export const TRAFFIC_ZIPF = 3;
+
+/*
+ * Conversation record: 64 bytes, a client and a server of which one speaks next. All zero: nobody does.
+ *
+ *   0  u32  src, dst, sport (ICMP: id), dport of what the client sends
+ *  16  u32  src, dst, sport, dport of that as the server sees it
+ *  32  u8   proto, 33 u8 phase, 34 u8 1: the server has seen something, 35 (zero)
+ *  36  u32  clientIface  where the client's packets come in; 0: the host is the client
+ *  40  u32  serverIface  where the server's packets come in; 0: the host is the server
+ *  44  u32  left         packets before it ends
+ *  48  u32  clientSeq, 52 u32 serverSeq    what each sends next
+ *  56  u32  batch        in which one of them spoke last
+ *  60       (zero)
+ */
+export const CONVERSATION_BYTES = 64;
+export const CONVERSATION_SEEN_AS = 16;
+export const CONVERSATION_PROTO = 32;
+export const CONVERSATION_PHASE = 33;
+export const CONVERSATION_IS_SEEN = 34;
+export const CONVERSATION_CLIENT_IFACE = 36;
+export const CONVERSATION_SERVER_IFACE = 40;
+export const CONVERSATION_LEFT = 44;
+export const CONVERSATION_CLIENT_SEQ = 48;
+export const CONVERSATION_SERVER_SEQ = 52;
+export const CONVERSATION_BATCH = 56;
 
 /*
  * Aim record: 136 bytes: for each field u32 lo, u32 hi; then u32 hook, u32 1 if the chain is one of nat.

@@ -34,6 +34,7 @@ export function reportForPeople(summary: Summary): string {
   const lines = [
     `${grouped(packets)} packets (${summary.traffic}, seed ${summary.seed}): ${grouped(rateOf(summary))} packets/s`,
     `  over the whole way, on one thread, every rule counted: ${seconds(summary.wayMs)}; ${seconds(summary.generateMs)} more to make them`,
+    ...(summary.flows === null ? [] : [`  connections were followed: ${grouped(summary.flows)} at the end`]),
   ];
   const section = (title: string, body: readonly string[]): void => {
     lines.push("", title, ...(body.length === 0 ? ["  none"] : body));
@@ -99,6 +100,7 @@ export function reportLine(summary: Summary): object {
     policies: policies(counters).map(({ ref, packets, bytes }) => ({ ...place(ref), packets, bytes })),
     least_hit: leastHit(counters),
     never: neverHit(summary.ruleset, counters).map(({ ref, reason }) => ({ ...place(ref), reason })),
+    ...(summary.flows === null ? {} : { connections: summary.flows }),
     checked: summary.checked,
     disagreements: summary.disagreements,
   };

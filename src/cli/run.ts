@@ -26,6 +26,7 @@ export interface RunOptions extends RulesOptions {
   readonly engine?: EngineName;
   readonly synthetic?: number;
   readonly traffic?: TrafficKind;
+  readonly flows?: number;
   readonly seed: number;
   readonly json?: true;
   readonly counters?: true;
@@ -35,7 +36,8 @@ const EXAMPLES = `
 Examples:
   verdictree run rules.txt --host host.json --packets packets.jsonl --stateless
   verdictree run --rules filter.txt --rules nat=nat.txt --host host.json --packets - --json < packets.jsonl
-  verdictree run rules.txt --host host.json --synthetic 5000000`;
+  verdictree run rules.txt --host host.json --synthetic 5000000
+  verdictree run rules.txt --host host.json --synthetic 50000000 --traffic flows --flows 1000000`;
 
 export function registerRun(program: Command): void {
   const command = program
@@ -57,7 +59,16 @@ export function registerRun(program: Command): void {
       ).choices(ENGINES),
     )
     .option("--synthetic <N>", "make N packets instead, and count", whole(1, 1e12))
-    .addOption(new Option("--traffic <KIND>", "of synthetic packets (default: edges)").choices(TRAFFIC_KINDS))
+    .addOption(
+      new Option("--traffic <KIND>", "of synthetic packets; flows: connections are followed (default: edges)").choices(
+        TRAFFIC_KINDS,
+      ),
+    )
+    .option(
+      "--flows <N>",
+      "connections alive at once, about, with --traffic flows (default: 100000)",
+      whole(1, 2 ** 24),
+    )
     .option("--seed <N>", "of synthetic packets, and of what the kernel draws by lot", whole(0, 0xffffffff), 1)
     .addOption(new Option("--threads <N>", "threads to use").argParser(whole(1, 1)).default(1))
     .addOption(new Option("--backend <NAME>", "which iptables").choices(BACKENDS).default("legacy"))
@@ -83,6 +94,9 @@ async function run(rules: string | undefined, options: RunOptions): Promise<numb
   }
   refuseSharedInput([...rulePaths(rules, options), options.host, options.packets]);
   refuseForeignOptions(options);
+  if (options.flows !== undefined && options.traffic !== "flows") {
+    throw new UsageError("--flows has no meaning without --traffic flows");
+  }
 
   const ruleset = await loadRuleset(rules, options);
   const host = await loadHost(options.host);
@@ -96,7 +110,7 @@ function refuseForeignOptions(options: RunOptions): void {
   const foreign =
     options.packets === undefined
       ? (["stateless", "trace", "conntrack", "start", "engine"] as const)
-      : (["traffic"] as const);
+      : (["traffic", "flows"] as const);
   for (const name of foreign) {
     if (options[name] !== undefined) {
       throw new UsageError(

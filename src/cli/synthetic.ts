@@ -1,4 +1,5 @@
-// run --synthetic: packets made and classified in WASM by the million, counted, and one in a hundred checked.
+// run --synthetic: packets made and classified in WASM by the million, counted, and some of them checked: one in a hundred,
+// or where connections are followed the first of all, one after the other.
 
 import type { Outcome, RuleCounter } from "../classifier.ts";
 import { compileFirewall } from "../firewall.ts";
@@ -6,7 +7,7 @@ import type { StreamStep, Tally } from "../firewall.ts";
 import type { Host } from "../host/host.ts";
 import type { Arrival } from "../packet/packet.ts";
 import { UnsupportedError } from "../reference/error.ts";
-import type { Reference } from "../reference/reference.ts";
+import { Reference } from "../reference/reference.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
 import type { TrafficKind } from "../traffic/traffic.ts";
 import { printCounters } from "./counts.ts";
@@ -22,10 +23,17 @@ import { reportForPeople, reportLine } from "./report.ts";
 const CHECKED_OF = 100;
 /** ... or fewer, where the reference would have to look at more rules than these in all: it walks every one. */
 const MOST_RULES_WALKED = 20_000_000;
+/** Where connections are followed the first so many are. */
+const CHECKED_FIRST = 10_000;
+/** Connections alive at once, about, unless they are told. */
+const FLOWS = 100_000;
+/** Of connections in the table those that are still talked on: the others wait for their time to pass. */
+const TALKED_ON = 0.7;
 
 export interface SyntheticOptions {
   readonly packets: number;
   readonly traffic?: TrafficKind;
+  readonly flows?: number;
   readonly seed: number;
   readonly json?: true;
   readonly counters?: true;
@@ -47,14 +55,23 @@ export interface Summary {
   /** null: the reference could not be asked, because rules remember what came before. */
   readonly checked: number | null;
   readonly disagreements: number;
+  /** Connections at the end; null: none are followed. */
+  readonly flows: number | null;
 }
 
 /** The exit code: 1 if engine and reference differ, 130 after ^C. */
 export async function streamSynthetic(ruleset: Ruleset, host: Host, options: SyntheticOptions): Promise<number> {
   const traffic = options.traffic ?? "edges";
   const { packets, seed } = options;
-  const firewall = compileFirewall(ruleset, host, { seed });
-  const check = new Check(host, remembers(ruleset) ? null : referenceFor(ruleset, host, seed));
+  const follows = traffic === "flows";
+  const flows = options.flows ?? FLOWS;
+  const firewall = compileFirewall(ruleset, host, { seed, flows });
+  const reference = follows
+    ? new Reference(ruleset, host, { seed, stateless: false })
+    : remembers(ruleset)
+      ? null
+      : referenceFor(ruleset, host, seed);
+  const check = new Check(host, reference, follows);
   const origins = new Origins();
   const progress = new Progress("packets", packets, options.quiet !== undefined);
   const interrupt = new Interrupt();
@@ -62,11 +79,17 @@ export async function streamSynthetic(ruleset: Ruleset, host: Host, options: Syn
   const done = { packets: 0, generateMs: 0, wayMs: 0 };
   let interrupted = false;
   try {
-    for (const step of firewall.stream({ packets, seed, traffic, sampleEvery: checkedOf(packets, ruleset) })) {
+    const steps = follows
+      ? firewall.converse({
+          ...{ packets, seed, sampled: Math.min(packets, checkedFirst(ruleset)) },
+          conversations: Math.max(1, Math.floor(flows * TALKED_ON)),
+        })
+      : firewall.stream({ packets, seed, traffic, sampleEvery: checkedOf(packets, ruleset) });
+    for (const step of steps) {
       done.packets += step.packets;
       done.generateMs += step.generateMs;
       done.wayMs += step.wayMs;
-      for (const sample of step.samples) origins.add(sample.arrival, sample.outcome);
+      for (const { arrival, outcome } of step.samples) if (outcome !== null) origins.add(arrival, outcome);
       check.add(step.samples);
       progress.update(done.packets, `| ${grouped(rateOf(done))}/s`);
       interrupted = await interrupt.pressed();
@@ -83,6 +106,7 @@ export async function streamSynthetic(ruleset: Ruleset, host: Host, options: Syn
     counters: firewall.counters(),
     checked: check.checked,
     disagreements: check.disagreements,
+    flows: follows ? firewall.flowCount : null,
   };
   process.stdout.write(textOf(summary, options));
   if (check.first !== null) process.stderr.write(`${check.first}\nengine and reference differ\n`);
@@ -92,8 +116,16 @@ export async function streamSynthetic(ruleset: Ruleset, host: Host, options: Syn
 
 /** One packet in so many is checked. */
 function checkedOf(packets: number, ruleset: Ruleset): number {
-  const rules = ruleset.tables.flatMap((table) => table.chains).reduce((sum, chain) => sum + chain.rules.length, 0);
-  return Math.max(CHECKED_OF, Math.ceil((packets * rules) / MOST_RULES_WALKED));
+  return Math.max(CHECKED_OF, Math.ceil((packets * rulesOf(ruleset)) / MOST_RULES_WALKED));
+}
+
+/** So many packets are checked, the first of all. */
+function checkedFirst(ruleset: Ruleset): number {
+  return Math.min(CHECKED_FIRST, Math.ceil(MOST_RULES_WALKED / Math.max(1, rulesOf(ruleset))));
+}
+
+function rulesOf(ruleset: Ruleset): number {
+  return ruleset.tables.flatMap((table) => table.chains).reduce((sum, chain) => sum + chain.rules.length, 0);
 }
 
 /** Packets a second over the whole way; the time it takes to make them is told beside it. */
@@ -108,23 +140,32 @@ class Check {
   /** The first disagreement, told at length. */
   first: string | null = null;
   readonly #host: Host;
-  readonly #reference: Reference | null;
+  /** null: it cannot be asked, or not any more. */
+  #reference: Reference | null;
+  readonly #follows: boolean;
 
-  constructor(host: Host, reference: Reference | null) {
+  /** `follows`: what it says of a packet hangs on all those before. */
+  constructor(host: Host, reference: Reference | null, follows: boolean) {
     this.#host = host;
     this.#reference = reference;
+    this.#follows = follows;
     this.checked = reference === null ? null : 0;
   }
 
   add(samples: StreamStep["samples"]): void {
-    if (this.#reference === null) return;
     for (const { arrival, outcome } of samples) {
+      if (this.#reference === null) return;
       const wanted = this.#answer(arrival);
-      if (wanted === null) continue;
+      if (outcome === null || wanted === null) {
+        // a packet that one of them does not model may have changed what the other remembers
+        if (this.#follows) this.#reference = null;
+        continue;
+      }
       this.checked!++;
       if (sameAnswer(outcome, wanted)) continue;
       this.disagreements++;
       this.first ??= describeDifference(arrival, this.#host, outcome, wanted);
+      if (this.#follows) this.#reference = null;
     }
   }
 

@@ -27,6 +27,8 @@ interface Exports {
   setEvents(at: number, bytes: number): void;
   setFlows(flows: number): number;
   generate(traffic: number, packets: number, count: number, first: number): void;
+  converse(traffic: number, packets: number, details: number, times: number, count: number, first: number): void;
+  listen(decisions: number, count: number): void;
   tally(tally: number, decisions: number, count: number): void;
   setGuards(states: number, seed: number): void;
   setMostFew(boxes: number): void;
@@ -36,6 +38,7 @@ interface Exports {
   settleCounters(): void;
   setTrace(at: number, bytes: number): void;
   traceCount(): number;
+  readonly flowCount: WebAssembly.Global;
   readonly treeBytes: WebAssembly.Global;
   readonly firstBytes: WebAssembly.Global;
   readonly nodeCount: WebAssembly.Global;

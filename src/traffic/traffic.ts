@@ -69,6 +69,19 @@ export function loadTraffic(
   return traffic;
 }
 
+/** Seconds between two packets of a conversation, on average. */
+const SECONDS_BETWEEN = 4;
+
+/** Makes room for conversations of the traffic. `hostSpeaks`: the host itself opens and answers some. */
+export function loadConversations(instance: Instance, traffic: number, count: number, hostSpeaks: boolean): void {
+  const at = instance.allocateZeroed(count * layout.CONVERSATION_BYTES);
+  const view = instance.view();
+  view.setUint32(traffic + layout.TRAFFIC_CONVERSATIONS, at, true);
+  view.setUint32(traffic + layout.TRAFFIC_CONVERSATION_COUNT, count, true);
+  view.setFloat64(traffic + layout.TRAFFIC_PACE, SECONDS_BETWEEN / count, true);
+  view.setUint32(traffic + layout.TRAFFIC_HOST_SPEAKS, Number(hostSpeaks), true);
+}
+
 /** Draws packets for a single chain into a batch: interfaces and states too, since there is no host to tell them. */
 export function drawPackets(
   batch: Batch,
