@@ -14,11 +14,14 @@
 // price, and what may be spent grows with the weight that is done, so that what one subtree saves the next may use.
 //
 // Parts. Few boxes make one tree. In large sets boxes wild in one address and sharp in the other would multiply whichever
-// address is cut: each kind has a tree of its own, later ones asked only by packets that may still find an earlier box.
+// address is cut: four ways to divide them are weighed by what their roots promise and by how many packets would have to
+// ask a second tree, since later parts are asked only by packets that may still find an earlier box.
 //
 // Tried and lost: leaves of blocks of four boxes (half the speed and twice the bytes at 1k and 10k); windows of neighbouring
 // bits, two to a node, chosen on pairs of boxes drawn by lot (a third slower, twice the building time); memory handed down
-// to children by the length of their lists (starves what is deep); three parts for small sets (a third slower).
+// to children by the length of their lists (starves what is deep); three parts for small sets (a third slower); more than
+// 700,000 bytes at 1k (what leaves the second-level cache costs more than the tests it saves: 35 for 45 million/s); a fixed
+// guess of what a long list costs below (chains of a dozen nodes of one bit each in sets of nested networks).
 //
 // Layout. Tree: FIRST_ words, then for each part its root (ROOT_). Cell, 8 bytes: u32 first, u32 second.
 //   inner: first the address of a cut (16 bytes: which byte of the key each bit stands in; 16 bytes: which bit it is),
@@ -27,7 +30,7 @@
 //          cell, or bit 0 set and above it the answer (all ones: none). Without any box both words are the answer.
 
 import { NONE, PROGRAM_TREE } from "../src/layout";
-import { BITS, bitCount, chooseBits, setCares, cares, withBit } from "./first-choose";
+import { BITS, bestCost, bitCount, chooseBits, setCares, setPrice, cares, withBit } from "./first-choose";
 import {
   chooseLanes,
   clauseOf,
@@ -69,7 +72,9 @@ const CUT_BYTES: usize = 32;
 
 /** No more boxes than these are ever cut. */
 const LEAST_CUT: u32 = 2;
-const MOST_DEPTH: u32 = 20;
+const MOST_DEPTH: u32 = 12;
+/** A step that fewer take is taken by those alone. */
+const COMMON: f64 = 0.5;
 /** Scratch space that is always left for what a node needs beside its lists. */
 const LEAST_SCRATCH: usize = 256;
 /** Longer lists are not searched for boxes that others hide. */
@@ -79,20 +84,27 @@ const ROOT_BITS: u32 = 16;
 const INNER_BITS: u32 = 12;
 const ROOT_EXTRA: u32 = 4;
 const INNER_EXTRA: u32 = 2;
-/** Nodes and lists may take so many bytes for each box, so many whatever their number, and so many ahead of their turn. */
-const BYTES_A_BOX: f64 = 140;
-const LEAST_BYTES: f64 = 400000;
-const AHEAD_BYTES: f64 = 65536;
-/** So many boxes make one tree; and so many that are wild in both addresses a part of their own. */
-const MOST_TOGETHER: u32 = 1500;
-const LEAST_WILD: u32 = 64;
+/** Nodes and lists may take so many bytes for each box, or so many whatever their number, and so many ahead of their turn. */
+const BYTES_A_BOX: f64 = 150;
+const LEAST_BYTES: f64 = 600000;
+const AHEAD_BYTES: f64 = 16384;
+/** Fewer boxes make one tree. An address of fewer bits is wild. */
+const LEAST_PARTED: u32 = 1500;
+const WILD: u32 = 8;
+/** What it costs to ask another part, in tests, and to know that it need not be asked; and what a fair root costs. */
+const VISIT: f64 = 2.5;
+const PASS: f64 = 0.4;
+const FAIR: f64 = 7;
+/** Boxes of longer lists that are looked at, to choose bits and to choose the parts. */
+const COUNTED: u32 = 16384;
+const ESTIMATED: u32 = 4096;
 
 let failed: bool = false;
 let spent: f64 = 0;
 let limit: f64 = 0;
 let weightDone: f64 = 0;
-let depthSum: f64 = 0;
-let depthCount: f64 = 0;
+/** Weight of the leaves of a part at each depth. */
+const AT_DEPTH = memory.data(8 * 16, 16);
 
 /** For each box its lanes (first vector) that are no prefix: one bit each. */
 let ranges: usize = 0;
@@ -177,7 +189,8 @@ export function buildFirst(program: usize): bool {
   chunkTop = chunkEnd = 0;
   spent = 0;
   weightDone = 0;
-  limit = BYTES_A_BOX + LEAST_BYTES / <f64>max<u32>(1, count);
+  limit = max<f64>(BYTES_A_BOX, LEAST_BYTES / <f64>max<u32>(1, count));
+  setPrice(limit);
   store<u32>(tree, divide(tree, count), FIRST_PARTS);
   firstBytes = <u32>(recordBytes + (mark() - start));
   store<u32>(program, <u32>tree, PROGRAM_TREE);
@@ -205,49 +218,108 @@ function careOf(box: u32): v128 {
 
 // -- parts
 
-/** Which addresses a box is sharp in: two bits, 1 src, 2 dst. */
-function sharpness(box: u32): u32 {
-  if (!plain) return 0;
-  const record = recordOf(box);
-  return u32(load<u16>(record, 18) < 0x100) | (u32(load<u16>(record, 22) < 0x100) << 1);
+/** Bits of an address that a box asks, from above: `at` is the lane of its lower half. */
+function lengthOf(box: u32, at: usize): u32 {
+  const record = recordOf(box) + (at << 1);
+  const high = <u32>load<u16>(record, 18);
+  return high != 0 ? clz<u32>(high) - 16 : clz<u32>(<u32>load<u16>(record, 16));
 }
 
-/** The part of each kind of sharpness (0 neither, 1 src, 2 dst, 3 both), two bits each. */
-const TOGETHER: u32 = 0b00_00_00_00;
-const BY_ADDRESS: u32 = 0b00_00_01_01;
-const WILD_APART: u32 = 0b00_00_10_01;
+/** Ways to divide boxes: all together; by destination; by destination and source; by the sharper of the two. */
+const PARTINGS: u32 = 4;
+const BY_DESTINATION: u32 = 1;
+const BY_BOTH: u32 = 2;
+const BY_SHARPER: u32 = 3;
+
+function partOf(box: u32, parting: u32): u32 {
+  const src = lengthOf(box, 0);
+  const dst = lengthOf(box, 2);
+  if (parting == BY_DESTINATION) return u32(dst <= WILD);
+  if (parting == BY_BOTH) return dst > WILD ? 0 : src > WILD ? 1 : 2;
+  if (parting == BY_SHARPER) return max(src, dst) <= WILD ? 2 : u32(src > dst);
+  return 0;
+}
+
+/** Writes the boxes of the part, each with weight 1, to the scratch space; how many. */
+function listPart(count: u32, parting: u32, part: u32): u32 {
+  let n: u32 = 0;
+  for (let box: u32 = 0; box < count; box++) {
+    if (partOf(box, parting) != part) continue;
+    const entry = scratchTop + ((<usize>n) << 3);
+    store<u32>(entry, box);
+    store<f32>(entry, 1, 4);
+    n++;
+  }
+  return n;
+}
+
+/** The parting whose roots promise most: each part costs those who belong to it, and those who have to ask it. */
+function chooseParting(count: u32): u32 {
+  if (!plain || count < LEAST_PARTED) return 0;
+  let best: u32 = 0;
+  let bestSum = f64.MAX_VALUE;
+  for (let parting: u32 = 0; parting < PARTINGS; parting++) {
+    let sum: f64 = 0;
+    for (let part: u32 = 0; part < MOST_PARTS; part++) {
+      const list = scratchTop;
+      const n = listPart(count, parting, part);
+      if (n == 0) continue;
+      const means = limit * <f64>n * 0.5 + AHEAD_BYTES;
+      scratchTop = list + ((<usize>n) << 3);
+      chooseBits(list, n, <f64>n, i16x8.splat(0), rootBits(n), means, 0, ESTIMATED, scratchTop, scratchEnd);
+      scratchTop = list;
+      // what the root leaves far too much of becomes worse than it promises, since bytes run out
+      const excess = max<f64>(0, bestCost - FAIR);
+      sum += (bestCost + excess * excess) * <f64>n;
+      if (part > 0) sum += VISIT * <f64>(count - load<u32>(list)) + PASS * <f64>count;
+    }
+    if (sum < bestSum) {
+      bestSum = sum;
+      best = parting;
+    }
+  }
+  return best;
+}
+
+function rootBits(count: u32): u32 {
+  return count <= LEAST_CUT ? 0 : min<u32>(ROOT_BITS, 31 - clz(count) + ROOT_EXTRA);
+}
 
 /** Builds a tree for each part; returns how many. */
 function divide(tree: usize, count: u32): u32 {
-  let wild: u32 = 0;
-  for (let box: u32 = 0; box < count; box++) wild += u32(sharpness(box) == 0);
-  const parting = count <= MOST_TOGETHER ? TOGETHER : wild < LEAST_WILD ? BY_ADDRESS : WILD_APART;
+  const parting = chooseParting(count);
   let at = tree + FIRST_HEADER;
   let built: u32 = 0;
   for (let part: u32 = 0; part < MOST_PARTS; part++) {
     const list = scratchTop;
-    let n: u32 = 0;
-    for (let box: u32 = 0; box < count; box++) {
-      if (((parting >> (2 * sharpness(box))) & 3) == part) {
-        store<u32>(list + ((<usize>n) << 3), box);
-        store<f32>(list + ((<usize>n) << 3), 1, 4);
-        n++;
-      }
-    }
+    const n = listPart(count, parting, part);
     // without any box one part says so
     if (n == 0 && (part < 3 || built > 0)) continue;
     store<u32>(at, n == 0 ? 0 : load<u32>(list), ROOT_LOWEST);
     scratchTop = list + ((<usize>n) << 3);
-    depthSum = depthCount = 0;
+    memory.fill(AT_DEPTH, 0, 8 * 16);
     const no = i16x8.splat(0);
     setRegion(no, no);
     buildRoot(at, list, n);
-    store<u32>(at, depthCount > 0 ? <u32>(depthSum / depthCount + 0.4) : 0, ROOT_STEPS);
+    store<u32>(at, commonSteps(), ROOT_STEPS);
     scratchTop = list;
     at += ROOT_BYTES;
     built++;
   }
   return built;
+}
+
+/** How many steps everyone is to take: a step that is taken by list costs more for those who take it. */
+function commonSteps(): u32 {
+  let deeper: f64 = 0;
+  for (let depth: usize = 0; depth < 16; depth++) deeper += load<f64>(AT_DEPTH + (depth << 3));
+  const all = deeper;
+  let steps: u32 = 0;
+  for (; steps < MOST_DEPTH; steps++) {
+    deeper -= load<f64>(AT_DEPTH + ((<usize>steps) << 3));
+    if (deeper < all * COMMON) break;
+  }
+  return steps;
 }
 
 // -- regions: bits known in the first vector, and their values
@@ -375,9 +447,9 @@ function weightOf(list: usize, count: u32): f64 {
 function buildRoot(root: usize, list: usize, all: u32): void {
   const count = prune(list, all);
   const last = final;
-  const bits: u32 = count <= LEAST_CUT ? 0 : min<u32>(ROOT_BITS, 31 - clz(count) + ROOT_EXTRA);
-  const means = limit * <f64>count + AHEAD_BYTES;
-  chooseBits(list, count, <f64>count, v128.load(MASK), bits, means, scratchTop, scratchEnd);
+  const bits = rootBits(count);
+  const means = limit * <f64>count * 0.5 + AHEAD_BYTES;
+  chooseBits(list, count, <f64>count, v128.load(MASK), bits, means, 0, COUNTED, scratchTop, scratchEnd);
   cutCell(root, list, count, last, 0);
 }
 
@@ -487,14 +559,14 @@ function finish(cell: usize, list: usize, all: u32, last: u32, depth: u32): void
   if (count > LEAST_CUT && depth < MOST_DEPTH) {
     const means = limit * (weightDone + weight) + AHEAD_BYTES - spent;
     const room = min<u32>(INNER_BITS, 31 - clz(count) + INNER_EXTRA);
-    chooseBits(list, count, weight, v128.load(MASK), room, means, scratchTop, scratchEnd);
+    chooseBits(list, count, weight, v128.load(MASK), room, means, depth + 1, COUNTED, scratchTop, scratchEnd);
     if (bitCount > 0) {
       cutCell(cell, list, count, last, depth + 1);
       return;
     }
   }
-  depthSum += <f64>depth * weight;
-  depthCount += weight;
+  const here = AT_DEPTH + ((<usize>depth) << 3);
+  store<f64>(here, load<f64>(here) + weight);
   weightDone += weight;
   writeLeaf(cell, list, count, last);
 }

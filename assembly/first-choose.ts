@@ -15,13 +15,27 @@ const MOST_BITS: u32 = 16;
 /** Bits chosen: u32 each, 0 the lowest bit of the key. */
 export const BITS = memory.data(4 * 16);
 export let bitCount: u32 = 0;
+/** What a packet costs by them, and before them. */
+export let bestCost: f64 = 0;
 
-/** A step down, in tests of a box. */
+/** A step down, in tests of a box: one that most packets take, and one that few do. */
 const STEP: f64 = 1.0;
+const RARE_STEP: f64 = 1.6;
+/** A cut that gains less, in tests, is none. */
+const LEAST_GAIN: f64 = 0.25;
+/** Steps, at least, that halve a list. */
+const LEAST_LEVELS: f64 = 1.2;
 /** Price of a byte for a packet that falls into one box, in tests. */
-const BYTE_PRICE: f64 = 0.002;
-/** Longer lists are counted on so many of their boxes. */
-const MOST_COUNTED: u32 = 16384;
+let bytePrice: f64 = 0.002;
+
+/** `limit`: bytes that there may be for each box. */
+export function setPrice(limit: f64): void {
+  bytePrice = PRICE / limit;
+  penalty = <f32>(bytePrice * 32);
+}
+const PRICE: f64 = 1;
+/** What it costs that one more box goes both ways, in the unit of the gains. */
+let penalty: f32 = 0;
 
 /** For each box its bits that are the same in the whole box (first vector), 16 bytes each. */
 export let cares: usize = 0;
@@ -36,18 +50,31 @@ const LONG_0 = memory.data(512, 16);
 const LONG_1 = memory.data(512, 16);
 const GAIN = memory.data(512, 16);
 
-/** What a packet costs below a node, in tests, where its list has so many boxes. */
-function costBelow(length: f64): f64 {
-  const leaf = 1 + (length - 1) * 0.5;
-  if (length <= 3) return leaf;
-  // four bits a step leave hardly more than one box
-  const levels = max<f64>(1, NativeMath.log2(length * 0.5) * 1.2);
-  return min<f64>(leaf, STEP * levels + 1.15);
+/** By length of a list (its binary logarithm): f64 weight of such lists, f64 their weight times length. */
+const LENGTHS = memory.data(32 * 16, 16);
+
+/**
+ * What a packet costs below a node, in tests. A list that is short is a leaf; a longer one is cut again, and where this cut
+ * left much together the next ones will.
+ */
+function costBelow(count: f64, done: f64, all: f64, step: f64): f64 {
+  let length: f64 = done;
+  for (let k: usize = 0; k < 32; k++) length += load<f64>(LENGTHS + (k << 4), 8);
+  const levels = max<f64>(LEAST_LEVELS, 1 / NativeMath.log2(max<f64>(1.05, (count * all) / length)));
+  let cost: f64 = done;
+  for (let k: usize = 0; k < 32; k++) {
+    const weight = load<f64>(LENGTHS + (k << 4));
+    if (weight == 0) continue;
+    const n = load<f64>(LENGTHS + (k << 4), 8) / weight;
+    const leaf = 1 + (n - 1) * 0.5;
+    cost += weight * (n <= 3 ? leaf : min<f64>(leaf, step * max<f64>(1, NativeMath.log2(n * 0.5) * levels) + 1.15));
+  }
+  return cost / all;
 }
 
 /**
  * Chooses bits for `count` boxes (u32 box, f32 weight each) that weigh `weight`; bitCount is 0 if nothing pays. `known`:
- * bits that are known already. No node takes more than `means` bytes. Scratch space from `scratch` to `end`.
+ * bits that are known already. No node takes more than `means` bytes. No more than `counted` boxes are looked at. Scratch space from `scratch` to `end`.
  */
 export function chooseBits(
   list: usize,
@@ -56,13 +83,16 @@ export function chooseBits(
   known: v128,
   room: u32,
   means: f64,
+  depth: u32,
+  counted: u32,
   scratch: usize,
   end: usize,
 ): void {
   bitCount = 0;
+  bestCost = 1;
   if (count < 2 || room == 0) return;
   // lists of a level: u32 n, f32 weight, then the entries; all of them one behind the other
-  const every = (count + MOST_COUNTED - 1) / MOST_COUNTED;
+  const every = (count + counted - 1) / counted;
   const half = ((end - scratch) >> 1) & ~15;
   let here = (scratch + 15) & ~15;
   let there = here + half;
@@ -79,10 +109,11 @@ export function chooseBits(
   store<f32>(here, <f32>all, 4);
   let hereEnd = here + 8 + ((<usize>n) << 3);
   const scale = <f64>(count - 1) / <f64>(n - 1);
-  const price = BYTE_PRICE / weight;
+  const price = bytePrice / weight;
   /** Of lists that need no more: their weight. */
   let done: f64 = 0;
-  let best = 1 + <f64>(count - 1) * 0.5;
+  const step = depth <= 1 ? STEP : RARE_STEP;
+  let best = 1 + <f64>(count - 1) * 0.5 - LEAST_GAIN;
   let bestCount: u32 = 0;
   room = min<u32>(room, MOST_BITS);
   while (bitCount < room) {
@@ -93,7 +124,7 @@ export function chooseBits(
     known = withBit(known, bit);
     // deal out
     let to = there;
-    let sum: f64 = 0;
+    memory.fill(LENGTHS, 0, 32 * 16);
     let more: f64 = 0;
     const limit = there + half - 64;
     const bits = 1 << (bit & 7);
@@ -125,7 +156,10 @@ export function chooseBits(
           done += <f64>w;
           continue;
         }
-        sum += <f64>w * costBelow(1 + <f64>(m - 1) * scale);
+        const n = 1 + <f64>(m - 1) * scale;
+        const lengths = LENGTHS + ((<usize>31 - clz<u32>(<u32>n)) << 4);
+        store<f64>(lengths, load<f64>(lengths) + <f64>w);
+        store<f64>(lengths, load<f64>(lengths, 8) + <f64>w * n, 8);
         more += <f64>(m - 1);
         store<u32>(head, m);
         store<f32>(head, w, 4);
@@ -141,9 +175,9 @@ export function chooseBits(
     here = there;
     there = swap;
     hereEnd = to;
-    const bytes = <f64>((<u32>8) << bitCount) + 32 + more * <f64>every * 4;
+    const bytes = <f64>((<u32>8) << bitCount) + 32 + more * <f64>every * 8;
     if (bytes > means) break;
-    const cost = STEP + (sum + done) / all + price * bytes;
+    const cost = step + costBelow(<f64>count, done, all, step) + price * bytes;
     if (cost < best) {
       best = cost;
       bestCount = bitCount;
@@ -151,6 +185,7 @@ export function chooseBits(
     if (hereEnd == here) break;
   }
   bitCount = bestCount;
+  bestCost = best;
 }
 
 export function withBit(known: v128, bit: i32): v128 {
@@ -185,8 +220,9 @@ function bestBit(from: usize, end: usize, known: v128): i32 {
     for (let bit: usize = 0; bit < 512; bit += 4) {
       const n0 = <f32>load<u32>(LONG_0 + bit);
       const n1 = <f32>load<u32>(LONG_1 + bit);
-      const gain: f32 = <f32>4 * n0 * n1 + (<f32>n - n0 - n1) * (n0 + n1);
-      store<f32>(GAIN + bit, load<f32>(GAIN + bit) + gain * share);
+      const free = <f32>n - n0 - n1;
+      const gain: f32 = (<f32>4 * n0 * n1 + free * (n0 + n1)) * share - free * penalty;
+      store<f32>(GAIN + bit, load<f32>(GAIN + bit) + gain);
     }
   }
   let best: f32 = 0;
@@ -231,15 +267,34 @@ function countBits(entries: usize, n: u32): void {
 function addGains(n: u32, share: f32): void {
   const all = i16x8.splat(<i16>n);
   const shares = f32x4.splat(share);
+  const penalties = f32x4.splat(penalty);
   for (let at: usize = 0; at < 128; at += 8) {
     const n0 = v128.load8x8_u(COUNT_0 + at);
     const n1 = v128.load8x8_u(COUNT_1 + at);
     const asked = i16x8.add(n0, n1);
-    const gain = i16x8.add(i16x8.shl(i16x8.mul(n0, n1), 2), i16x8.mul(i16x8.sub(all, asked), asked));
-    const low = f32x4.convert_i32x4_u(i32x4.extend_low_i16x8_u(gain));
-    const high = f32x4.convert_i32x4_u(i32x4.extend_high_i16x8_u(gain));
+    const free = i16x8.sub(all, asked);
+    const gain = i16x8.add(i16x8.shl(i16x8.mul(n0, n1), 2), i16x8.mul(free, asked));
     const to = GAIN + (at << 2);
-    v128.store(to, f32x4.add(v128.load(to), f32x4.mul(low, shares)));
-    v128.store(to, f32x4.add(v128.load(to, 16), f32x4.mul(high, shares)), 16);
+    v128.store(
+      to,
+      f32x4.add(
+        v128.load(to),
+        f32x4.sub(
+          f32x4.mul(f32x4.convert_i32x4_u(i32x4.extend_low_i16x8_u(gain)), shares),
+          f32x4.mul(f32x4.convert_i32x4_u(i32x4.extend_low_i16x8_u(free)), penalties),
+        ),
+      ),
+    );
+    v128.store(
+      to,
+      f32x4.add(
+        v128.load(to, 16),
+        f32x4.sub(
+          f32x4.mul(f32x4.convert_i32x4_u(i32x4.extend_high_i16x8_u(gain)), shares),
+          f32x4.mul(f32x4.convert_i32x4_u(i32x4.extend_high_i16x8_u(free)), penalties),
+        ),
+      ),
+      16,
+    );
   }
 }
