@@ -6,6 +6,7 @@ import { Command, CommanderError } from "commander";
 import { registerBench } from "./bench.ts";
 import { registerDiff } from "./diff.ts";
 import { explain } from "./errors.ts";
+import { registerExplain } from "./explain.ts";
 import { registerFuzz } from "./fuzz.ts";
 import { registerPrint } from "./print.ts";
 import { registerRun } from "./run.ts";
@@ -51,5 +52,6 @@ function programOf(): Command {
   registerFuzz(program);
   registerPrint(program);
   registerDiff(program);
+  registerExplain(program);
   return program;
 }

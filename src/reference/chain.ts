@@ -33,6 +33,13 @@ interface Place {
 
 /** Changes `skb` as targets say, and tells the rules that matched and the policy if it was reached. */
 export function walk(table: Table, builtin: Chain, skb: Skb, world: World, met: (ref: RuleRef) => void): ChainEnd {
+  world.watch?.enters(table.name, builtin, skb);
+  const end = walkRules(table, builtin, skb, world, met);
+  world.watch?.ends(end.ref, end.target.kind, skb);
+  return end;
+}
+
+function walkRules(table: Table, builtin: Chain, skb: Skb, world: World, met: (ref: RuleRef) => void): ChainEnd {
   const jumps: Place[] = [];
   let place: Place | undefined = { chain: builtin, index: 0 };
   while (place !== undefined) {
@@ -40,11 +47,14 @@ export function walk(table: Table, builtin: Chain, skb: Skb, world: World, met: 
     const rule = chain.rules[index];
     const next: Place = { chain, index: index + 1 };
     if (rule === undefined) {
+      if (chain !== builtin) world.watch?.falls({ table: table.name, chain: chain.name, number: index + 1 }, skb);
       place = jumps.pop();
       continue;
     }
     const ref: RuleRef = { table: table.name, chain: chain.name, number: index + 1 };
-    const result = holds(rule, skb, world);
+    let at = rule.matches.length;
+    const result = holds(rule, skb, world, (stopped) => (at = stopped));
+    world.watch?.asks(ref, rule, skb, result, at);
     if (result === "drop") return { ref, rule, target: { kind: "DROP" } };
     if (!result) {
       place = next;

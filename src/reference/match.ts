@@ -4,6 +4,7 @@
 // ip_packet_match() in net/ipv4/netfilter/ip_tables.c, and the match functions of net/netfilter/xt_*.c.
 
 import { contains } from "../net/range.ts";
+import type { RuleRef } from "../classifier.ts";
 import type { Arrival } from "../packet/packet.ts";
 import { TCP_FLAGS } from "../packet/packet.ts";
 import { mssAsked } from "../packet/tcp.ts";
@@ -11,6 +12,7 @@ import type {
   AddressTest,
   AddressType,
   AddrtypeMatch,
+  Chain,
   EcnMatch,
   Header,
   InterfaceTest,
@@ -19,6 +21,7 @@ import type {
   NegatableRange,
   OwnerMatch,
   Rule,
+  TableName,
   TtlMatch,
 } from "../rules/ruleset.ts";
 import { meetsConnmark, meetsConntrack, meetsState } from "./connmatch.ts";
@@ -32,6 +35,18 @@ export interface World {
   addressType(address: number, iface: string | null): AddressType;
   /** MTU of the route to an address that the host would take; null: there is none. */
   mtuTo(address: number): number | null;
+  /** Is told of every rule that is asked. */
+  readonly watch?: Watch;
+}
+
+/** Sees how a packet goes through chains. What it is given changes afterwards: it must take what it wants to keep. */
+export interface Watch {
+  enters(table: TableName, chain: Chain, skb: Readonly<Skb>): void;
+  /** @param at index of the match that did not hold, -1: the header did not; the number of matches: all hold */
+  asks(ref: RuleRef, rule: Rule, skb: Readonly<Skb>, result: Holds, at: number): void;
+  /** The end of a user chain was reached: the number is one more than that of its last rule. */
+  falls(ref: RuleRef, skb: Readonly<Skb>): void;
+  ends(ref: RuleRef, target: string, skb: Readonly<Skb>): void;
 }
 
 /** "drop": a match found the packet broken and drops it at once (hotdrop). */
@@ -42,11 +57,18 @@ const UDP_HEADER_BYTES = 8;
 const ICMP_HEADER_BYTES = 8;
 const PORTS_BYTES = 4;
 
-export function holds(rule: Rule, skb: Skb, world: World): Holds {
-  if (!meetsHeader(rule.header, skb)) return false;
+/** @param stopped is told at which match it ended, -1: at the header */
+export function holds(rule: Rule, skb: Skb, world: World, stopped?: (at: number) => void): Holds {
+  if (!meetsHeader(rule.header, skb)) {
+    stopped?.(-1);
+    return false;
+  }
   for (const [index, match] of rule.matches.entries()) {
     const result = meets(match, { rule, index }, skb, world);
-    if (result !== true) return result;
+    if (result !== true) {
+      stopped?.(index);
+      return result;
+    }
   }
   return true;
 }

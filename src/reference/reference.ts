@@ -26,7 +26,7 @@ import { Counters } from "./counters.ts";
 import { NFT_READS_OTHERWISE, UnsupportedError } from "./error.ts";
 import { Fragments } from "./fragments.ts";
 import type { Log } from "./log.ts";
-import type { World } from "./match.ts";
+import type { Watch, World } from "./match.ts";
 import { Memory } from "./memory.ts";
 import { Peers } from "./peers.ts";
 import { Routing } from "./routing.ts";
@@ -46,6 +46,8 @@ export interface ReferenceOptions {
   readonly limitErrors?: boolean;
   /** Which iptables has loaded the rules; legacy by default. */
   readonly backend?: "legacy" | "nft";
+  /** Sees every rule that packets are held to. */
+  readonly watch?: Watch;
 }
 
 export interface ReferenceAnswer {
@@ -73,6 +75,7 @@ export class Reference {
     this.#around = {
       ...{ ruleset, host, routing, fragments: new Fragments<Traveller>() },
       world: {
+        ...(options.watch === undefined ? {} : { watch: options.watch }),
         memory: new Memory(ruleset, options.seed ?? 0),
         addressType: (address: number, iface: string | null): AddressType => routing.tables.addressType(address, iface),
         mtuTo(address: number): number | null {

@@ -6,6 +6,8 @@ import type { Connection, Direction, Zone } from "./connection.ts";
 
 /** What a rule can ask, and what its target can change. */
 export interface Skb {
+  /** One for all copies of a packet; absent outside of a way. */
+  readonly log?: object;
   /** As it is now, NAT and TTL done so far; replaced when it changes. */
   packet: Packet;
   mark: number;
