@@ -123,6 +123,28 @@ test("what cannot be measured is a sentence", async (context) => {
   }
 });
 
+test("several threads give the answers of one, over a filter set and over a chain", async (context) => {
+  const files = temporaryFiles(context, { rules: drawRules(new Draw(8), 300), one: "", three: "" });
+  const subjects = [[files.rules], [RULES, "--host", "examples/docker-host/host.json"]];
+  for (const subject of subjects) {
+    const args = [...subject, "--packets", "3001", "--runs", "2", "--json"];
+    const one = await verdictree("bench", ...args, "--out", files.one);
+    const three = await verdictree("bench", ...args, "--threads", "3", "--out", files.three);
+    assert.deepEqual([one.code, three.code, three.stderr], [0, 0, ""]);
+    const { threads, packets } = JSON.parse(three.stdout) as Record<string, unknown>;
+    assert.deepEqual([threads, packets], [3, 3001]);
+    assert.equal(readFileSync(files.three, "utf8"), readFileSync(files.one, "utf8"));
+  }
+});
+
+test("rules that remember are not shared out to threads", async (context) => {
+  const text = "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -m limit --limit 1/sec -j ACCEPT\nCOMMIT\n";
+  const files = temporaryFiles(context, { rules: text });
+  const { code, stdout, stderr } = await verdictree("bench", files.rules, "--threads", "2");
+  assert.deepEqual([code, stdout], [2, ""]);
+  assert.match(stderr, /remembers/);
+});
+
 test("a trace is cut to --packets, and blank lines count for nothing", () => {
   assert.equal(parseTrace("1 2 3 4 6\n\n5 6 7 8 17\n", "trace", Infinity).length, 2 * FIELD_COUNT);
   assert.equal(parseTrace("1 2 3 4 6\n\n5 6 7 8 17\n", "trace", 1).length, FIELD_COUNT);

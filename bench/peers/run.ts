@@ -12,7 +12,7 @@
 
 import { execFileSync, spawnSync } from "node:child_process";
 import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { cpus, tmpdir } from "node:os";
+import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -44,6 +44,8 @@ const SAME_WIDTH = "sse";
 interface Result {
   readonly commit: string;
   readonly cpu: string;
+  /** Of the last minute: above 1 others were at work, and the rates are low. */
+  readonly load: number;
   readonly set: string;
   readonly rules: number;
   /** Million packets/s: medians of the rounds. */
@@ -81,7 +83,7 @@ function main(): void {
   const results: Result[] = [];
   for (const set of names.split(",")) {
     const last = lastOf(set);
-    const result = { commit, cpu: cpus()[0]?.model ?? "unknown", ...measure(set, peer) };
+    const result = { commit, cpu: cpus()[0]?.model ?? "unknown", load: loadavg()[0]!, ...measure(set, peer) };
     results.push(result);
     console.log(
       row(set, [
@@ -134,7 +136,7 @@ function load(set: string): { readonly rules: string; readonly packets: string[]
   return { rules: `${rules.map(formatRule).join("\n")}\n`, packets };
 }
 
-function measure(set: string, peer: string): Omit<Result, "commit" | "cpu"> {
+function measure(set: string, peer: string): Omit<Result, "commit" | "cpu" | "load"> {
   const { rules, packets } = load(set);
   const draw = random(1);
   for (let i = packets.length - 1; i > 0; i--) {

@@ -5,8 +5,9 @@
 
 import { writeFileSync } from "node:fs";
 import { cpus } from "node:os";
-import { Option } from "commander";
 import type { Command } from "commander";
+import { remembers } from "../compile/program.ts";
+import type { Program } from "../compile/program.ts";
 import type { Batch } from "../engine/batch.ts";
 import { benchChain, benchClassbench } from "../firewall.ts";
 import type { Host } from "../host/host.ts";
@@ -17,6 +18,7 @@ import type { Hook, Ruleset, TableName } from "../rules/ruleset.ts";
 import { UsageError } from "./errors.ts";
 import { readText, refuseSharedInput } from "./files.ts";
 import { loadHost } from "./hosts.ts";
+import { Crew, UNWRITTEN } from "./crew.ts";
 import { Interrupt } from "./interrupt.ts";
 import { grouped, whole } from "./numbers.ts";
 import { Progress } from "./progress.ts";
@@ -31,15 +33,15 @@ interface BenchOptions extends RulesOptions {
   readonly host?: string;
   readonly seed: number;
   readonly runs: number;
+  readonly threads: number;
   readonly json?: true;
   readonly out?: string;
 }
 
+const MOST_THREADS = 64;
 const DEFAULT_PACKETS = 1_000_000;
 /** Passes before the timed ones take at least so long: V8 compiles what runs hot meanwhile. */
 const WARM_UP_MS = 300;
-/** No answer: what answers are overwritten with. */
-const UNWRITTEN = 0xfffffffe;
 
 const EXAMPLES = `
 Examples:
@@ -63,7 +65,7 @@ export function registerBench(program: Command): void {
     .option("--host <HOST.json>", "whose interfaces and addresses the chain's rules ask")
     .option("--seed <N>", "of drawn packets", whole(0, 0xffffffff), 1)
     .option("--runs <N>", "timed passes over the packets", whole(1, 1000), 9)
-    .addOption(new Option("--threads <N>", "threads to use").argParser(whole(1, 1)).default(1))
+    .option("--threads <N>", "threads that share the packets, each with a copy of the tree", whole(1, MOST_THREADS), 1)
     .option("--json", "one JSON object")
     .option(
       "--out <FILE>",
@@ -96,13 +98,16 @@ async function bench(positional: string | undefined, options: BenchOptions): Pro
       ? filterSet(only!.text, only!.file, trace, options)
       : chainOf(parseTexts(texts, options), host, trace, options);
 
-  const { mpps, interrupted } = await measure(subject.batch, options);
+  refuseMemory(subject.batch.program, options.threads);
+  const crew = new Crew(subject.batch, subject.batch.records().slice(), options.threads);
+  const { mpps, interrupted } = await measure(crew, options);
   // first what may fail: behind a result on stdout there is no exit 2
   if (options.out !== undefined && !interrupted) {
-    writeAnswers(options.out, Array.from(subject.batch.answers(), subject.lineOf));
+    writeAnswers(options.out, Array.from(crew.answers(), subject.lineOf));
   }
+  await crew.end();
   mpps.sort((a, b) => a - b);
-  if (mpps.length > 0) report(subject, mpps, options);
+  if (mpps.length > 0) report(subject, crew.count, mpps, options);
   return interrupted ? 130 : 0;
 }
 
@@ -145,26 +150,35 @@ function chainNamed(name: string, ruleset: Ruleset): { readonly table: TableName
   return { table, hook };
 }
 
+/** What rules remember hangs on the order of packets, which several threads do not keep. */
+function refuseMemory(program: Program, threads: number): void {
+  if (threads === 1) return;
+  const all = [program, ...program.subs].flatMap(({ clauses }) => clauses);
+  if (all.some(({ tests }) => tests.some(remembers))) {
+    throw new UsageError(
+      "--threads: some rule remembers what came before, or draws lots; such a chain takes one thread",
+    );
+  }
+}
+
 /** Millions of packets a second of each timed pass. */
 async function measure(
-  batch: Batch,
+  crew: Crew,
   { runs, quiet }: BenchOptions,
 ): Promise<{ readonly mpps: number[]; readonly interrupted: boolean }> {
   const pass = (): number => {
-    batch.answers().fill(UNWRITTEN);
-    const began = performance.now();
-    batch.classify();
-    const ms = performance.now() - began;
-    if (batch.answers().includes(UNWRITTEN)) throw new Error("a packet was left without an answer");
+    const ms = crew.pass();
+    if (crew.answers().includes(UNWRITTEN)) throw new Error("a packet was left without an answer");
     return ms;
   };
+  await crew.ready();
   const progress = new Progress("passes", runs, quiet !== undefined);
   const interrupt = new Interrupt();
   const mpps: number[] = [];
   try {
     for (let warm = 0; warm < WARM_UP_MS && !(await interrupt.pressed());) warm += pass();
     while (mpps.length < runs && !(await interrupt.pressed())) {
-      mpps.push(batch.count / 1000 / pass());
+      mpps.push(crew.count / 1000 / pass());
       progress.update(mpps.length);
     }
     return { mpps, interrupted: await interrupt.pressed() };
@@ -175,7 +189,12 @@ async function measure(
 }
 
 /** @param mpps sorted */
-function report({ batch, rules, buildMs }: Subject, mpps: readonly number[], options: BenchOptions): void {
+function report(
+  { batch, rules, buildMs }: Subject,
+  packets: number,
+  mpps: readonly number[],
+  options: BenchOptions,
+): void {
   const { program } = batch;
   const result = {
     rules,
@@ -183,8 +202,8 @@ function report({ batch, rules, buildMs }: Subject, mpps: readonly number[], opt
     build_ms: round(buildMs),
     tree_bytes: batch.treeBytes,
     memory_bytes: batch.memoryBytes,
-    packets: batch.count,
-    threads: 1,
+    packets,
+    threads: options.threads,
     mpps: { median: round(median(mpps)), min: round(mpps[0]!), max: round(mpps.at(-1)!) },
     runs: mpps.length,
     node: process.version,
@@ -195,7 +214,7 @@ function report({ batch, rules, buildMs }: Subject, mpps: readonly number[], opt
     options.json !== undefined
       ? `${JSON.stringify(result)}\n`
       : `${result.mpps.median} million packets/s (${result.mpps.min} to ${result.mpps.max} in ${mpps.length} passes over ` +
-          `${grouped(batch.count)} packets, one thread)\n` +
+          `${grouped(packets)} packets, ${options.threads === 1 ? "one thread" : `${options.threads} threads`})\n` +
           `${grouped(rules)} rules, ${grouped(result.clauses)} clauses, built in ${result.build_ms} ms; ` +
           `tree ${grouped(tree)} bytes, memory ${grouped(memory)} bytes\n` +
           `node ${result.node}, ${result.cpu}\n`,

@@ -18,6 +18,16 @@ export interface BatchOptions {
   readonly seed?: number;
 }
 
+/** A batch of another thread: the memory with its tree, or the program to build one of. */
+export interface BatchCopy {
+  readonly program: Program;
+  readonly options: BatchOptions;
+  /** Null: the tree is built anew. */
+  readonly memory: Uint8Array | null;
+  readonly at: number;
+  readonly treeBytes: number;
+}
+
 export class Batch {
   readonly instance = new Instance();
   readonly program: Program;
@@ -25,13 +35,25 @@ export class Batch {
   readonly treeBytes: number;
   readonly #at: number;
   readonly #firstMatch: boolean;
+  readonly #options: BatchOptions;
+  /** Where the memory of the tree ends. */
+  readonly #end: number;
   #packets = 0;
   #answers = 0;
   #count = 0;
 
   /** Throws an EngineError where memory does not suffice. */
-  constructor(program: Program, options: BatchOptions = {}) {
+  constructor(program: Program, options: BatchOptions = {}, copy: BatchCopy | null = null) {
     this.program = program;
+    this.#options = options;
+    if (copy?.memory != null) {
+      this.#firstMatch = true;
+      this.#at = copy.at;
+      this.treeBytes = copy.treeBytes;
+      this.instance.fill(copy.memory);
+      this.#end = copy.memory.length;
+      return;
+    }
     const { exports } = this.instance;
     const states = this.instance.allocateZeroed((options.stateCount ?? 0) * STATE_BYTES);
     exports.setGuards(states, options.seed ?? 1);
@@ -41,6 +63,18 @@ export class Batch {
     const loaded = this.#firstMatch ? loadFirstMatch(this.instance, program) : loadProgram(this.instance, program);
     this.#at = loaded.at;
     this.treeBytes = loaded.treeBytes;
+    this.#end = exports.mark() >>> 0;
+  }
+
+  static ofCopy(copy: BatchCopy): Batch {
+    return new Batch(copy.program, copy.options, copy);
+  }
+
+  /** For another thread. The memory of a filter set's tree is all there is to know of it. */
+  copy(): BatchCopy {
+    const memory = this.#firstMatch ? this.instance.bytes(0, this.#end).slice() : null;
+    const program = memory === null ? this.program : { ...this.program, clauses: [], boxes: new Uint32Array(0) };
+    return { program, options: this.#options, memory, at: this.#at, treeBytes: this.treeBytes };
   }
 
   get memoryBytes(): number {

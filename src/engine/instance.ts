@@ -94,6 +94,12 @@ export class Instance {
     return at;
   }
 
+  /** Gives a fresh instance the memory of another, up to its mark. */
+  fill(memory: Uint8Array): void {
+    this.allocate(memory.length - (this.exports.mark() >>> 0));
+    this.bytes(0, memory.length).set(memory);
+  }
+
   bytes(at: number, length: number): Uint8Array {
     return new Uint8Array(this.exports.memory.buffer, at, length);
   }
