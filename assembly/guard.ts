@@ -26,6 +26,7 @@ import {
   ORIGIN_MAC_LOW,
   ORIGIN_MSS,
   RECENT_DST,
+  SET_INDEXED,
   TEST_A,
   TEST_B,
   TEST_BYTES,
@@ -33,6 +34,7 @@ import {
   TEST_CONNECTION,
   TEST_FIELD,
   TEST_INTACT,
+  TEST_IPSET,
   TEST_KIND,
   TEST_LIMIT,
   TEST_MAC,
@@ -51,6 +53,7 @@ import {
 } from "../src/layout";
 import { chance } from "./chance";
 import { ct, isAsked } from "./conntrack";
+import { inIpset, startIpsets } from "./ipset";
 import { origin } from "./origin";
 import { dataOf } from "./program";
 import { recent } from "./recent";
@@ -58,6 +61,9 @@ import { recent } from "./recent";
 export const FAILS: u32 = 0;
 export const HOLDS: u32 = 1;
 export const DROPPED: u32 = 2;
+
+/** In front of a set that is indexed: for each value of the upper 16 bits how many intervals begin below, and all. */
+const INDEX_BYTES: usize = 65537 * 4;
 
 export const STATE_BYTES: usize = 16;
 
@@ -74,6 +80,7 @@ export function setGuards(statesAt: usize, chanceSeed: u32): void {
 export function startPacket(index: u32, time: f64): void {
   packetIndex = index;
   now = time;
+  startIpsets(time);
 }
 
 /** Where a rule's template keeps its connmark. `state`: the rule's memory. */
@@ -120,6 +127,8 @@ export function holds(program: usize, clause: usize, packet: usize): u32 {
       if (good && transport < a) return DROPPED;
     } else if (kind == TEST_RANDOM) {
       good = (((draw(b, load<u32>(test, TEST_C)) & 0x7fffffff) < a) as bool) != negated;
+    } else if (kind == TEST_IPSET) {
+      good = inIpset(a, packet, load<u32>(test, TEST_FIELD)) != negated;
     } else if (kind == TEST_MAC) {
       const iface = load<u32>(packet, FIELD_IN_IFACE * 4);
       good =
@@ -160,7 +169,12 @@ export function holds(program: usize, clause: usize, packet: usize): u32 {
 /** `value` lies in one of `count` sorted intervals. */
 function inSet(set: usize, count: u32, value: u32): bool {
   let lo: u32 = 0;
-  let hi = count;
+  let hi = count & ~(<u32>SET_INDEXED);
+  if ((count & SET_INDEXED) != 0) {
+    const entry = set - INDEX_BYTES + <usize>((value >> 16) << 2);
+    lo = load<u32>(entry);
+    hi = load<u32>(entry, 4);
+  }
   // the last interval that begins at or below value
   while (lo < hi) {
     const middle = (lo + hi) >> 1;

@@ -10,6 +10,7 @@ export { buildFirst, firstBytes } from "./first-build";
 export { classify } from "./first-match";
 export { flowCount, setFlows } from "./flow";
 export { setGuards } from "./guard";
+export { insertMember, setIpsets } from "./ipset";
 export { beginPacket, run, setLookUp, settleCounters, setTrace, traceCount } from "./look-up";
 export { allocate, mark, release, setPageLimit } from "./memory";
 export { setOrigins } from "./origin";

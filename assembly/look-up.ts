@@ -14,6 +14,7 @@ import {
   ACTION_ECN,
   ACTION_ENDS,
   ACTION_GO_ON,
+  ACTION_IPSET,
   ACTION_SET,
   ACTION_SKIP,
   ACTION_TCPMSS,
@@ -42,6 +43,7 @@ import {
   TTL_SET,
 } from "../src/layout";
 import { connmark, setTemplate } from "./conntrack";
+import { changeIpset } from "./ipset";
 import { clampMss, origin, startOrigin } from "./origin";
 import {
   boxesHolding,
@@ -246,6 +248,10 @@ function changes(action: u32, clause: usize, packet: usize): bool {
     const after = (flags & ~load<u32>(clause, CLAUSE_ARG2)) ^ load<u32>(clause, CLAUSE_ARG);
     store<u32>(packet, after, FIELD_TCP_FLAGS * 4);
     store<u32>(origin, ORIGIN_FLAGS_KNOWN | after, ORIGIN_TCP_FLAGS);
+  }
+  if (action == ACTION_IPSET) {
+    const how = load<u32>(clause, CLAUSE_FIELD);
+    changeIpset(load<u32>(clause, CLAUSE_ARG), packet, how, load<u32>(clause, CLAUSE_ARG2));
   }
   if (action == ACTION_CONNMARK) {
     connmark(packet, load<u32>(clause, CLAUSE_FIELD), load<u32>(clause, CLAUSE_ARG), load<u32>(clause, CLAUSE_ARG2));

@@ -10,6 +10,7 @@ import { needsOrigins } from "./compile/origins.ts";
 import { addressTypes } from "./compile/routes.ts";
 import { RuleTable } from "./compile/ruletable.ts";
 import { needsTracking } from "./compile/tracking.ts";
+import { IpsetTable } from "./compile/sets.ts";
 import type { Program } from "./compile/program.ts";
 import { Batch } from "./engine/batch.ts";
 import { HOOKS, loadChains, loadHost } from "./engine/host.ts";
@@ -18,6 +19,7 @@ import { writeDetails } from "./engine/details.ts";
 import { readEvents } from "./engine/events.ts";
 import { quotedOf, readGenerated } from "./engine/generated.ts";
 import { EngineError, Instance } from "./engine/instance.ts";
+import { loadIpsets } from "./engine/ipsets.ts";
 import { loadLists } from "./engine/lists.ts";
 import { changedBy, writeOrigin } from "./engine/origins.ts";
 import { isOdd, PLACES, readArrival, readOutcome, unmodelled, VERDICTS, writeArrival } from "./engine/records.ts";
@@ -204,6 +206,7 @@ export class Firewall {
     this.interfaces = new InterfaceTable(host.interfaces.map((iface) => iface.name));
     this.tracking = host.conntrack || needsTracking(ruleset);
     const memory = new MemoryTable(ruleset);
+    const ipsets = new IpsetTable(ruleset);
     this.#context = {
       rules: this.rules,
       interfaces: this.interfaces,
@@ -212,6 +215,8 @@ export class Firewall {
       addressesOf: addressTypes(host, this.interfaces),
       stateOf: (rule, match) => memory.numberOf(rule, match),
       listOf: (name) => memory.listOf(name),
+      ipsets,
+      mostSetBoxes: 0,
     };
     const instance = this.#instance;
     instance.exports.setMostFew(options.fewBoxes ?? FEW_BOXES);
@@ -223,6 +228,7 @@ export class Firewall {
     instance.exports.setLookUp(this.#counters, stack);
     instance.exports.setGuards(states, options.seed ?? 1);
     loadLists(instance, memory.lists);
+    loadIpsets(instance, ipsets, this.interfaces);
     this.#firewall = loadHost(instance, host, this.interfaces, {
       tracking: this.tracking,
       nat: ruleset.tables.some(({ name }) => name === "nat"),
@@ -561,6 +567,9 @@ export class Firewall {
   }
 }
 
+/** What sets of ipset may add to the tree of one chain that is asked for many packets at once. */
+const MOST_SET_BOXES = 400_000;
+
 export interface ChainOptions {
   /** Whose interfaces and addresses the rules ask; null: those that the rules tell apart, and `addrtype` is refused. */
   readonly host?: Host | null;
@@ -591,6 +600,7 @@ export function benchChain(
   if (table === undefined || chain === undefined) throw new Error(`there is no chain ${tableName}:${hook}`);
   const rules = new RuleTable(ruleset);
   const memory = new MemoryTable(ruleset);
+  const ipsets = new IpsetTable(ruleset);
   const interfaces =
     host === null ? interfacesOfRules(ruleset) : new InterfaceTable(host.interfaces.map((iface) => iface.name));
   const program = lowerChain(table, chain, {
@@ -601,8 +611,15 @@ export function benchChain(
     addressesOf: host === null ? null : addressTypes(host, interfaces),
     stateOf: (rule, match) => memory.numberOf(rule, match),
     listOf: (name) => memory.listOf(name),
+    ipsets,
+    mostSetBoxes: Math.floor(MOST_SET_BOXES / Math.max(1, ipsets.askers)),
   });
-  const batch = new Batch(program, { stateCount: memory.count, lists: memory.lists, seed });
+  const batch = new Batch(program, {
+    stateCount: memory.count,
+    lists: memory.lists,
+    ipsets: { table: ipsets, interfaces },
+    seed,
+  });
   const aimed = { program, hook: HOOKS.indexOf(hook), nat: tableName === "nat" };
   return {
     batch,

@@ -141,6 +141,8 @@ export const ACTION_ECN = 7;
 export const ACTION_CONNMARK = 8;
 /** Says how the packet is to be tracked, then goes on; the first to say so counts. */
 export const ACTION_CT = 9;
+/** Changes set number `arg` as `field` says (SHOW_ and IPSET_ bits), with timeout `arg2` (NONE: its own), then goes on. */
+export const ACTION_IPSET = 12;
 /** From here on an action ends the look-up. */
 export const ACTION_ENDS = 16;
 export const ACTION_ACCEPT = 16;
@@ -201,6 +203,8 @@ export const TEST_NEGATED = 20;
 export const TEST_MASKED = 0;
 /** The field, or field c, lies in one of b intervals (sorted pairs lo, hi). */
 export const TEST_SET = 1;
+/** In b: 65,537 words in front of the intervals tell how many of them begin below each value of the upper 16 bits. */
+export const SET_INDEXED = 0x80000000;
 export const TEST_LIMIT = 2;
 export const TEST_NTH = 3;
 export const TEST_RANDOM = 4;
@@ -238,6 +242,13 @@ export const CONNECTION_EXPIRES = 11;
 /** One of the STATUS_ bits a is set. */
 export const CONNECTION_STATUS = 12;
 
+/** It is in set number a; field: SHOW_ bits. */
+export const TEST_IPSET = 20;
+
+/** Bit n: part n of an element is the packet's source; then how many parts the rule names, and whether exceptions hold. */
+export const SHOW_PARTS_SHIFT = 8;
+export const SHOW_NOMATCH = 0x10000;
+
 /** Which operation, in the two lowest bits. */
 export const RECENT_SET = 0;
 export const RECENT_RCHECK = 1;
@@ -266,6 +277,77 @@ export const ENTRY_ADDRESS = 8;
 export const ENTRY_TTL = 12;
 export const ENTRY_STAMPS = 16;
 export const ENTRY_NEXT = 20;
+
+/*
+ * Ipset record: 96 bytes, a set that is looked up by hashing. Lists of sets have members alone.
+ *
+ *   0  u32  parts      IPSET_ bits
+ *   4  u32  partCount
+ *   8  u32  netmask, 12 u32 markmask
+ *  16  u32  lo, 20 u32 hi   of a bitmap
+ *  24  u32  timeout    seconds of a new element; NONE: elements do not time out
+ *  28  u32  most       elements that it takes
+ *  32  u32  entries    address of the slots, a power of two, open addressing without graves
+ *  36  u32  mask       slots - 1
+ *  40  u32  count      of elements
+ *  44  u32  lengths    address: how many elements have each length 0..32 of their network; then of their second one
+ *  48  u32  members    address of their set numbers, 52 u32 how many
+ *  56       (zero)
+ * Entry: 48 bytes: u32 state (MEMBER_ bits), five u32 of key: ip, port | proto << 16, second address (or mark, or lower four bytes
+ * of the MAC address), lengths of the networks (the first | the second << 8 | upper two bytes of the MAC address << 16), interface
+ * (NONE: counts those of the network); f64 seconds when it times out (0: never);
+ * u32 mark, u32 its mask; u32 count; u32 (zero)
+ */
+export const IPSET_BYTES = 96;
+export const IPSET_PARTS = 0;
+export const IPSET_PART_COUNT = 4;
+export const IPSET_NETMASK = 8;
+export const IPSET_MARKMASK = 12;
+export const IPSET_LO = 16;
+export const IPSET_HI = 20;
+export const IPSET_TIMEOUT = 24;
+export const IPSET_MOST = 28;
+export const IPSET_ENTRIES = 32;
+export const IPSET_MASK = 36;
+export const IPSET_COUNT = 40;
+export const IPSET_LENGTHS = 44;
+export const IPSET_MEMBERS = 48;
+export const IPSET_MEMBER_COUNT = 52;
+
+export const IPSET_HAS_IP = 1;
+export const IPSET_HAS_NET = 2;
+export const IPSET_HAS_PORT = 4;
+export const IPSET_HAS_IP2 = 8;
+export const IPSET_HAS_NET2 = 16;
+export const IPSET_HAS_MARK = 32;
+export const IPSET_HAS_MAC = 64;
+export const IPSET_HAS_IFACE = 128;
+/** Ports of TCP and UDP alike. */
+export const IPSET_PORTS_ALONE = 256;
+export const IPSET_NO_ZERO = 512;
+export const IPSET_IPV6 = 1024;
+export const IPSET_LIST = 2048;
+
+export const MEMBER_BYTES = 48;
+export const MEMBER_STATE = 0;
+export const MEMBER_KEY = 4;
+export const MEMBER_LENGTHS = 16;
+export const MEMBER_IFACE = 20;
+export const MEMBER_EXPIRES = 24;
+export const MEMBER_MARK = 32;
+export const MEMBER_MARK_MASK = 36;
+export const MEMBER_COUNT = 40;
+/** Bits of its state. */
+export const MEMBER_THERE = 1;
+export const MEMBER_NOMATCH = 2;
+/** Its seconds count from when the sets were loaded; else they are of the packets' clock. */
+export const MEMBER_LOADED = 4;
+
+/** What ACTION_IPSET does: adds, adds or renews, deletes, takes the mark. */
+export const IPSET_ADD = 0;
+export const IPSET_RENEW = 0x100000;
+export const IPSET_DELETE = 0x200000;
+export const IPSET_MAP = 0x300000;
 
 /*
  * Origin record: 64 bytes, what else tests ask of a packet; only where some rule of the set does.

@@ -5,17 +5,17 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { UnsupportedError } from "../src/reference/error.ts";
 import { RuleError } from "../src/rules/error.ts";
-import { parseRuleset } from "../src/rules/parse.ts";
 import { agreesWithReference, answerable, assertRight } from "./support/agree.ts";
 import type { World } from "./support/arbitrary.ts";
 import { readWorld } from "./support/arrivals.ts";
 import { DECIDING_ENGINE, ENGINE } from "./support/classifiers.ts";
+import { rulesetOf } from "./support/compare.ts";
 import { readKernelCases } from "./support/kernel-case.ts";
 
 for (const one of readKernelCases(fileURLToPath(new URL("oracle/cases", import.meta.url)))) {
   test(`the engine decides as the reference does where a kernel was recorded: ${one.name}`, (context) => {
     const host = { routes: [], rules: [], sysctl: {}, ...one.host };
-    const world = { ...one, ruleset: parseRuleset(one.rules, { file: "rules.v4" }), host } as unknown as World;
+    const world = { ...one, ruleset: rulesetOf(one), host } as unknown as World;
     const refused = refusal(world);
     if (refused !== null) context.skip(refused);
     else for (const engine of [ENGINE, DECIDING_ENGINE]) assertRight(world, agreesWithReference(engine));

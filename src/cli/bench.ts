@@ -22,11 +22,11 @@ import { Crew, UNWRITTEN } from "./crew.ts";
 import { Interrupt } from "./interrupt.ts";
 import { grouped, whole } from "./numbers.ts";
 import { Progress } from "./progress.ts";
-import { addRules, parseTexts, readRules, rulePaths } from "./rulesets.ts";
-import type { RulesOptions } from "./rulesets.ts";
+import { addAskedRules, parseTexts, readRules, rulePaths } from "./rulesets.ts";
+import type { AskedRulesOptions } from "./rulesets.ts";
 import { drawTrace, parseTrace } from "./trace.ts";
 
-interface BenchOptions extends RulesOptions {
+interface BenchOptions extends AskedRulesOptions {
   readonly trace?: string;
   readonly packets?: number;
   readonly chain: string;
@@ -54,7 +54,7 @@ export function registerBench(program: Command): void {
     .description(
       "How fast one chain, or a ClassBench filter set, is classified: packets a second of classification alone.",
     );
-  addRules(command)
+  addAskedRules(command)
     .option("--trace <FILE>", "packets, a line each: src dst sport dport proto, in decimal numbers")
     .option(
       "--packets <N>",
@@ -96,7 +96,7 @@ async function bench(positional: string | undefined, options: BenchOptions): Pro
   const subject =
     texts.length === 1 && isClassbench(only!.text)
       ? filterSet(only!.text, only!.file, trace, options)
-      : chainOf(parseTexts(texts, options), host, trace, options);
+      : chainOf(await parseTexts(texts, options), host, trace, options);
 
   refuseMemory(subject.batch.program, options.threads);
   const crew = new Crew(subject.batch, subject.batch.records().slice(), options.threads);
@@ -208,6 +208,7 @@ function report(
     runs: mpps.length,
     node: process.version,
     cpu: cpus()[0]?.model ?? "unknown",
+    ...(options.assume === undefined ? {} : { assumed: options.assume }),
   };
   const { tree_bytes: tree, memory_bytes: memory } = result;
   process.stdout.write(

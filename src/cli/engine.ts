@@ -81,10 +81,19 @@ function oneByOne(arrivals: readonly Arrival[], answer: (arrival: Arrival, place
   return { answers, failure: null };
 }
 
-/** Some rule counts what it has seen (limit, nth): the answer to a packet depends on those before it. */
-export function remembers(ruleset: Ruleset): boolean {
-  const rules = ruleset.tables.flatMap((table) => table.chains.flatMap((chain) => chain.rules));
-  return rules.some(({ matches }) =>
-    matches.some((match) => match.kind === "limit" || (match.kind === "statistic" && match.mode === "nth")),
+/** Some rule remembers what it has seen, or a set forgets: the answer to a packet depends on those before it. */
+export function remembers({ tables, sets = [] }: Ruleset): boolean {
+  const rules = tables.flatMap((table) => table.chains.flatMap((chain) => chain.rules));
+  return (
+    sets.some(({ timeout }) => timeout !== null) ||
+    rules.some(
+      ({ matches, target }) =>
+        target?.kind === "SET" ||
+        matches.some(
+          (match) =>
+            ["limit", "hashlimit", "recent", "quota"].includes(match.kind) ||
+            (match.kind === "statistic" && match.mode === "nth"),
+        ),
+    )
   );
 }

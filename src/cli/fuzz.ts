@@ -14,13 +14,13 @@ import { inventHost } from "./invented.ts";
 import { grouped, positive, whole } from "./numbers.ts";
 import { Places } from "./places.ts";
 import { Progress } from "./progress.ts";
-import { addRules, loadRuleset, rulePaths } from "./rulesets.ts";
-import type { RulesOptions } from "./rulesets.ts";
+import { addAskedRules, loadRuleset, rulePaths } from "./rulesets.ts";
+import type { AskedRulesOptions } from "./rulesets.ts";
 import { searchInThreads } from "./searchers.ts";
 import type { Searched } from "./searchers.ts";
 import { answerForPeople } from "./wording.ts";
 
-interface FuzzOptions extends RulesOptions {
+interface FuzzOptions extends AskedRulesOptions {
   readonly against?: string;
   readonly host?: string;
   readonly packets?: number;
@@ -42,7 +42,7 @@ export function registerFuzz(program: Command): void {
   const command = program
     .command("fuzz")
     .description("Looks for a packet on which engine and reference, or two rule sets, disagree.");
-  addRules(command)
+  addAskedRules(command)
     .option("--against <OTHER>", "compare with these rules; otherwise the engine with the reference")
     .option("--host <HOST.json>", "the host (default: one with the interfaces that the rules name)")
     .option("--packets <N>", `stop after so many packets (default: ${grouped(DEFAULT_PACKETS)})`, whole(1, 1e12))
@@ -93,7 +93,8 @@ async function fuzz(rules: string | undefined, options: FuzzOptions): Promise<nu
 
   function forMachines(): object {
     const { seed } = options;
-    if (finding === null) return { packets, seed, equal: true };
+    const assumed = options.assume === undefined ? {} : { assumed: options.assume };
+    if (finding === null) return { packets, seed, equal: true, ...assumed };
     const answerOf = (answer: Answer, ruleset: Ruleset): object => {
       const places = new Places(ruleset);
       return toAnswer(finding.arrival, answer.outcome, {
@@ -102,7 +103,7 @@ async function fuzz(rules: string | undefined, options: FuzzOptions): Promise<nu
     };
     const { line, alone, confirmed } = finding;
     return {
-      ...{ packets, seed, equal: false, packet: line },
+      ...{ packets, seed, equal: false, ...assumed, packet: line },
       // said where it is not the usual
       ...(alone ? {} : { alone }),
       ...(right === null ? {} : { confirmed }),

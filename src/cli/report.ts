@@ -103,6 +103,7 @@ export function reportLine(summary: Summary): object {
     ...(summary.flows === null ? {} : { connections: summary.flows }),
     checked: summary.checked,
     disagreements: summary.disagreements,
+    ...(summary.assumed === undefined ? {} : { assumed: summary.assumed }),
   };
 }
 

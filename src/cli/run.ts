@@ -11,11 +11,11 @@ import { UsageError } from "./errors.ts";
 import { refuseSharedInput } from "./files.ts";
 import { loadHost } from "./hosts.ts";
 import { whole } from "./numbers.ts";
-import { addRules, loadRuleset, rulePaths } from "./rulesets.ts";
-import type { RulesOptions } from "./rulesets.ts";
+import { addAskedRules, loadRuleset, rulePaths } from "./rulesets.ts";
+import type { AskedRulesOptions } from "./rulesets.ts";
 import { streamSynthetic } from "./synthetic.ts";
 
-export interface RunOptions extends RulesOptions {
+export interface RunOptions extends AskedRulesOptions {
   readonly host?: string;
   readonly packets?: string;
   readonly stateless?: true;
@@ -45,7 +45,7 @@ export function registerRun(program: Command): void {
     .description(
       "Sends packets the whole way of the kernel through the rules of a host, and says what became of each.",
     );
-  addRules(command)
+  addAskedRules(command)
     .option("--host <HOST.json>", "interfaces, addresses, routes and sysctls of the host")
     .option("--packets <FILE>", "packets to answer, a JSON object a line; - is standard input")
     .option("--stateless", "each packet is the first of its flow")

@@ -38,6 +38,8 @@ export interface SyntheticOptions {
   readonly json?: true;
   readonly counters?: true;
   readonly quiet?: true;
+  /** As given, to be told with the results. */
+  readonly assume?: readonly string[];
 }
 
 /** All that a stream came to. */
@@ -57,6 +59,7 @@ export interface Summary {
   readonly disagreements: number;
   /** Connections at the end; null: none are followed. */
   readonly flows: number | null;
+  readonly assumed: readonly string[] | undefined;
 }
 
 /** The exit code: 1 if engine and reference differ, 130 after ^C. */
@@ -107,6 +110,7 @@ export async function streamSynthetic(ruleset: Ruleset, host: Host, options: Syn
     checked: check.checked,
     disagreements: check.disagreements,
     flows: follows ? firewall.flowCount : null,
+    assumed: options.assume,
   };
   process.stdout.write(textOf(summary, options));
   if (check.first !== null) process.stderr.write(`${check.first}\nengine and reference differ\n`);

@@ -57,11 +57,14 @@ import {
   RECENT_RTTL,
   RECENT_SET,
   RECENT_UPDATE,
+  SHOW_NOMATCH,
+  SHOW_PARTS_SHIFT,
   STATUS_ASSURED,
   STATUS_CONFIRMED,
   STATUS_SEEN_REPLY,
   TEST_CONNECTION,
   TEST_INTACT,
+  TEST_IPSET,
   TEST_LIMIT,
   TEST_MAC,
   TEST_MASKED,
@@ -87,12 +90,14 @@ import type {
   Match,
   NegatableRange,
   Rule,
+  SetSide,
 } from "../rules/ruleset.ts";
 import type { InterfaceTable } from "./interfaces.ts";
 import { ALL, complement, EMPTY, intersect, isAll, MAX_U32, unionOf } from "./intervals.ts";
 import type { Intervals } from "./intervals.ts";
 import { remembers, WHOLE } from "./program.ts";
 import type { Box, Test } from "./program.ts";
+import type { IpsetTable } from "./sets.ts";
 
 export interface Stage {
   /** Union; empty: never holds. */
@@ -113,6 +118,9 @@ export interface ConditionContext {
   stateOf(rule: number, match: number): number;
   /** Number of a list of `-m recent`. */
   listOf(name: string): number;
+  readonly ipsets: IpsetTable;
+  /** Boxes that one rule may become by a set of ipset; larger sets are tested. */
+  readonly mostSetBoxes: number;
 }
 
 /** In the place of a match: the rule's own memory of how often it has drawn for a packet. */
@@ -138,6 +146,9 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
   const stages: Stage[] = [];
   let products: Product[] = [[]];
   let tests: Test[] = [];
+  const most = rule.matches.some(({ kind }) => kind === "set")
+    ? Math.max(MOST_BOXES, context.mostSetBoxes)
+    : MOST_BOXES;
 
   const both = (field: number, set: Intervals): void => {
     if (isAll(set)) return;
@@ -158,7 +169,7 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
   const pure = (): void => {
     // what only looks, behind something that remembers: a new stage
     if (tests.length > 0 && remembers(tests[tests.length - 1]!)) {
-      stages.push(closed(products, tests));
+      stages.push(closed(products, tests, most));
       products = [[]];
       tests = [];
     }
@@ -211,6 +222,22 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
     if (match.kind === "comment") return;
     const state = (): number => context.stateOf(ruleNumber, index);
     switch (match.kind) {
+      case "set": {
+        pure();
+        const { ipsets } = context;
+        const set = ipsets.intervalsOf(match.name, match.returnNomatch);
+        const [side] = match.sides;
+        if (set !== null) both(side === "src" ? FIELD_SRC : FIELD_DST, negatedIf(set, match.negated));
+        else {
+          const show = showOf(match.sides) | (match.returnNomatch ? SHOW_NOMATCH : 0);
+          tests.push({ kind: TEST_IPSET, set: ipsets.numberOf(match.name), show, negated: match.negated });
+        }
+        return;
+      }
+      case "assumed":
+        pure();
+        if (!match.holds) both(FIELD_SRC, EMPTY);
+        return;
       case "tcp":
         intact(TCP_HEADER_BYTES);
         ports(FIELD_SPORT, match.sport);
@@ -396,8 +423,13 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
     }
   });
 
-  stages.push(closed(products, tests));
+  stages.push(closed(products, tests, most));
   return stages;
+}
+
+/** SHOW_ bits of the sides that a rule names for a set. */
+export function showOf(sides: readonly SetSide[]): number {
+  return sides.reduce((bits, side, n) => bits | (side === "src" ? 1 << n : 0), sides.length << SHOW_PARTS_SHIFT);
 }
 
 function negatedIf(set: Intervals, negated: boolean, max?: number): Intervals {
@@ -531,10 +563,10 @@ function addrtype(
   }
 }
 
-function closed(products: readonly Product[], tests: Test[]): Stage {
+function closed(products: readonly Product[], tests: Test[], mostBoxes: number): Stage {
   const boxes: Box[] = [];
   const sets: Test[] = [];
-  const most = products.length === 1 ? MOST_BOXES : Number.POSITIVE_INFINITY;
+  const most = products.length === 1 ? mostBoxes : Number.POSITIVE_INFINITY;
   for (const product of products) {
     const small = product.slice();
     let count = small.reduce((boxesSoFar, set) => boxesSoFar * (set === undefined ? 1 : set.length / 2), 1);

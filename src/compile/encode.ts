@@ -13,6 +13,8 @@ import {
   CLAUSE_TEST_COUNT,
   CLAUSE_TESTS,
   FIELD_COUNT,
+  FIELD_DST,
+  FIELD_SRC,
   LAYOUT_VERSION,
   NAT_ADDRESS_HI,
   NAT_ADDRESS_LO,
@@ -34,6 +36,7 @@ import {
   PROGRAM_FLAGS,
   PROGRAM_MAGIC,
   PROGRAM_VERSION,
+  SET_INDEXED,
   TEST_A,
   TEST_B,
   TEST_BYTES,
@@ -41,6 +44,7 @@ import {
   TEST_CONNECTION,
   TEST_FIELD,
   TEST_INTACT,
+  TEST_IPSET,
   TEST_MAC,
   TEST_MSS,
   TEST_OWNER,
@@ -56,6 +60,7 @@ import {
   TEST_SET,
 } from "../layout.ts";
 import { MAX_U32 } from "./intervals.ts";
+import type { Intervals } from "./intervals.ts";
 import { BOX_WORDS } from "./program.ts";
 import type { NatRecord, Program, Test } from "./program.ts";
 
@@ -133,6 +138,21 @@ function fieldsAsked(program: Program): readonly number[] {
   return Array.from({ length: FIELD_COUNT }, (_, field) => field).filter((field) => (mask >>> field) & 1);
 }
 
+/** Addresses alone use their upper 16 bits; a smaller set is searched as quickly without. */
+const LEAST_INDEXED = 64;
+
+function isIndexed({ field, set }: Extract<Test, { kind: typeof TEST_SET }>): boolean {
+  return (field === FIELD_SRC || field === FIELD_DST) && set.length / 2 >= LEAST_INDEXED;
+}
+
+/** For each value of the upper 16 bits how many intervals begin below it; then all. */
+function indexOf(set: Intervals): Uint32Array {
+  const index = new Uint32Array(0x10001);
+  for (let i = 0; i < set.length; i += 2) index[(set[i]! >>> 16) + 1]!++;
+  for (let high = 1; high < index.length; high++) index[high]! += index[high - 1]!;
+  return index;
+}
+
 /** Tests, intervals and NAT records; equal lists of tests are written once. */
 class Data {
   readonly #words: number[] = [];
@@ -151,8 +171,10 @@ class Data {
     const known = this.#testsAt.get(tests);
     if (known !== undefined) return known;
     const sets = tests.map((test) => {
+      if (test.kind !== TEST_SET) return 0;
+      if (isIndexed(test)) for (const count of indexOf(test.set)) this.#words.push(count);
       const at = this.byteLength;
-      if (test.kind === TEST_SET) for (const bound of test.set) this.#words.push(bound);
+      for (const bound of test.set) this.#words.push(bound);
       return at;
     });
     const at = this.byteLength;
@@ -189,8 +211,13 @@ class Data {
       case TEST_SET:
         words[TEST_FIELD / 4] = test.field;
         words[TEST_A / 4] = set;
-        words[TEST_B / 4] = test.set.length / 2;
+        words[TEST_B / 4] = test.set.length / 2 + (isIndexed(test) ? SET_INDEXED : 0);
         words[TEST_C / 4] = test.orField;
+        break;
+      case TEST_IPSET:
+        words[TEST_FIELD / 4] = test.show;
+        words[TEST_A / 4] = test.set;
+        words[TEST_NEGATED / 4] = Number(test.negated);
         break;
       case TEST_LIMIT:
         words[TEST_A / 4] = test.state;

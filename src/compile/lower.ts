@@ -36,6 +36,7 @@ import {
   ACTION_DROP,
   ACTION_ECN,
   ACTION_GO_ON,
+  ACTION_IPSET,
   ACTION_MASQUERADE,
   ACTION_REDIRECT,
   ACTION_REJECT,
@@ -55,6 +56,10 @@ import {
   NAT_PORTS,
   NAT_RANDOM,
   NAT_SHIFT,
+  IPSET_ADD,
+  IPSET_DELETE,
+  IPSET_MAP,
+  IPSET_RENEW,
   NONE,
   REJECT_TCP_RESET,
   TTL_DEC,
@@ -63,8 +68,19 @@ import {
 } from "../layout.ts";
 import { TCP_FLAGS } from "../packet/packet.ts";
 import { RuleError } from "../rules/error.ts";
-import type { Chain, ConnmarkTarget, CtTarget, NatRange, RejectKind, Rule, Table, Target } from "../rules/ruleset.ts";
-import { DRAWS, stagesOf } from "./condition.ts";
+import type {
+  Chain,
+  ConnmarkTarget,
+  CtTarget,
+  NatRange,
+  RejectKind,
+  Rule,
+  SetRef,
+  SetTarget,
+  Table,
+  Target,
+} from "../rules/ruleset.ts";
+import { DRAWS, showOf, stagesOf } from "./condition.ts";
 import type { ConditionContext, Stage } from "./condition.ts";
 import { intersectBoxes, newLabel, ProgramBuilder, remembers, WHOLE } from "./program.ts";
 import type { Box, Label, NatRecord, Program } from "./program.ts";
@@ -107,6 +123,8 @@ function fieldsChanged(target: Target): number {
       return 1 << FIELD_MARK;
     case "CONNMARK":
       return target.op === "restore" ? 1 << FIELD_MARK : 0;
+    case "SET":
+      return target.mapMark ? 1 << FIELD_MARK : 0;
     case "NOTRACK":
     case "CT":
       return 1 << FIELD_CT_STATE;
@@ -283,6 +301,10 @@ class Lowering {
         this.#builder.add(boxes, ACTION_NETMAP, { ...options, nat, arg2: this.#context.stateOf(number, DRAWS) });
         return;
       }
+      case "SET": {
+        this.#set(target, boxes, options, region);
+        return;
+      }
       case "CONNMARK": {
         this.#builder.add(boxes, ACTION_CONNMARK, { ...options, ...connmarkOf(target) });
         return;
@@ -318,6 +340,29 @@ class Lowering {
         return;
       }
     }
+  }
+
+  /** One clause that counts and says whether it holds, then one for each set, all in the same boxes. */
+  #set(
+    { add, del, map, exist, timeout, mapMark }: SetTarget,
+    boxes: readonly Box[],
+    options: { rule: number; tests: Stage["tests"]; counts: boolean },
+    region: readonly Box[],
+  ): void {
+    const inside = newLabel();
+    const after = newLabel();
+    this.#builder.add(boxes, ACTION_SKIP, { ...options, to: inside });
+    this.#builder.add(region, ACTION_SKIP, { to: after });
+    this.#builder.place(inside);
+    const change = (ref: SetRef | null, op: number): void => {
+      if (ref === null) return;
+      const arg = this.#context.ipsets.numberOf(ref.name);
+      this.#builder.add(boxes, ACTION_IPSET, { arg, arg2: timeout ?? NONE, field: op | showOf(ref.sides) });
+    };
+    change(add, exist ? IPSET_RENEW : IPSET_ADD);
+    change(del, IPSET_DELETE);
+    if (mapMark) change(map, IPSET_MAP);
+    this.#builder.place(after);
   }
 
   /** One clause that counts and says whether it holds, then one for each field, all in the same boxes. */

@@ -3,6 +3,7 @@
 import type { Ruleset } from "../rules/ruleset.ts";
 
 export function needsOrigins(ruleset: Ruleset): boolean {
+  if (ruleset.sets?.some(({ type }) => type.includes("mac")) === true) return true;
   return ruleset.tables.some((table) =>
     table.chains.some((chain) =>
       chain.rules.some(

@@ -11,6 +11,7 @@ import type {
   TEST_MAC,
   TEST_MASKED,
   TEST_OWNER,
+  TEST_IPSET,
   TEST_SET,
   TEST_SOCKET,
 } from "../layout.ts";
@@ -49,6 +50,14 @@ export type Test =
       /** Another field that may lie in the set instead; 0: none. */
       readonly orField: number;
       readonly set: Intervals;
+    }
+  | {
+      readonly kind: typeof TEST_IPSET;
+      /** Its number. */
+      readonly set: number;
+      /** SHOW_ bits. */
+      readonly show: number;
+      readonly negated: boolean;
     }
   | { readonly kind: typeof TEST_LIMIT; readonly state: number; readonly cost: number; readonly cap: number }
   | {

@@ -2,9 +2,12 @@
 
 import { isFirstMatch } from "../compile/encode.ts";
 import type { RecentList } from "../compile/memory.ts";
+import type { InterfaceTable } from "../compile/interfaces.ts";
 import type { Program } from "../compile/program.ts";
+import type { IpsetTable } from "../compile/sets.ts";
 import { FIELD_COUNT, PACKET_BYTES } from "../layout.ts";
 import { Instance } from "./instance.ts";
+import { loadIpsets } from "./ipsets.ts";
 import { loadLists } from "./lists.ts";
 import { loadFirstMatch, loadProgram } from "./program.ts";
 
@@ -15,6 +18,7 @@ export interface BatchOptions {
   readonly stateCount?: number;
   /** Lists of `-m recent`. */
   readonly lists?: readonly RecentList[];
+  readonly ipsets?: { readonly table: IpsetTable; readonly interfaces: InterfaceTable };
   readonly seed?: number;
 }
 
@@ -58,6 +62,7 @@ export class Batch {
     const states = this.instance.allocateZeroed((options.stateCount ?? 0) * STATE_BYTES);
     exports.setGuards(states, options.seed ?? 1);
     loadLists(this.instance, options.lists ?? []);
+    if (options.ipsets !== undefined) loadIpsets(this.instance, options.ipsets.table, options.ipsets.interfaces);
     exports.setLookUp(0, this.instance.allocate((program.subs.length + 1) * 8));
     this.#firstMatch = isFirstMatch(program);
     const loaded = this.#firstMatch ? loadFirstMatch(this.instance, program) : loadProgram(this.instance, program);

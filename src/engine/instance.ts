@@ -33,6 +33,17 @@ interface Exports {
   setGuards(states: number, seed: number): void;
   setMostFew(boxes: number): void;
   setLists(at: number): void;
+  setIpsets(at: number): void;
+  insertMember(
+    set: number,
+    ip: number,
+    port: number,
+    second: number,
+    lengths: number,
+    iface: number,
+    seconds: number,
+    nomatch: number,
+  ): number;
   setOrigins(at: number, firstIndex: number): void;
   setLookUp(counters: number, stack: number): void;
   settleCounters(): void;

@@ -53,6 +53,9 @@ export function change(target: PassingTarget, rule: Rule, skb: Skb, world: World
       return ecn(target, skb);
     case "TCPMSS":
       return tcpmss(target, skb, world);
+    case "SET":
+      world.memory.sets.change(target, skb);
+      return "go on";
     case "CONNMARK":
       setConnmark(target, skb);
       return "go on";

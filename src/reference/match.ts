@@ -177,6 +177,10 @@ function meets(match: Match, place: MatchPlace, skb: Skb, world: World): Holds {
     case "devgroup":
       // all interfaces of a host here are in group 0
       return [match.src, match.dst].every((test) => test === null || ((test.value & test.mask) === 0) !== test.negated);
+    case "set":
+      return world.memory.sets.meets(match, skb);
+    case "assumed":
+      return match.holds;
     case "connmark":
       return meetsConnmark(match, skb);
     case "connbytes":

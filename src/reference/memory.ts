@@ -8,6 +8,7 @@ import { TABLES } from "../rules/ruleset.ts";
 import { DEFAULT_ZONE, makeConnection } from "./connection.ts";
 import type { Connection } from "./connection.ts";
 import { History } from "./history.ts";
+import { SetTable } from "./sets.ts";
 import type { LimitMatch, Rule, Ruleset, StatisticMatch } from "../rules/ruleset.ts";
 
 /** A match by its rule and its index there: equal matches may be one object. */
@@ -31,6 +32,7 @@ type StatesOf<State> = Map<Rule, Map<number, State>>;
 export class Memory {
   /** Lists and quotas. */
   readonly history: History;
+  readonly sets: SetTable;
   readonly #seed: number;
   /** How many rules stand before each one. */
   readonly #numbers = new Map<Rule, number>();
@@ -44,6 +46,7 @@ export class Memory {
 
   constructor(ruleset: Ruleset, seed: number) {
     this.history = new History(ruleset);
+    this.sets = new SetTable(ruleset);
     this.#seed = seed;
     for (const name of TABLES) {
       const table = ruleset.tables.find((one) => one.name === name);
@@ -59,6 +62,7 @@ export class Memory {
     this.#clock = creditClock(seconds);
     this.#seconds = seconds;
     this.history.start(seconds);
+    this.sets.start(seconds);
     this.#draws.clear();
   }
 

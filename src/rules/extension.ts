@@ -113,6 +113,8 @@ export interface Extension<T> {
   readonly asksProto?: true;
   /** Undefined: all. */
   readonly tables?: readonly TableName[];
+  /** The same, where it depends on what was said; null: all. */
+  tablesOf?(value: T): readonly TableName[] | null;
   /** From where it may be reached; undefined: from everywhere. */
   hooks?(value: T): readonly Hook[] | null;
 }

@@ -5,7 +5,7 @@
 // Differs: a quote left open is refused; iptables-restore takes the rest of the line, newline included, as the word.
 
 import { RuleError } from "./error.ts";
-import type { Position } from "./ruleset.ts";
+import type { Family, Position } from "./ruleset.ts";
 
 /** What iptables-restore has room for: characters of a line and of a word, words of a line. */
 const LINE_LENGTH = 10_238;
@@ -22,6 +22,8 @@ const GLUED_PROMPT = /[\w.-]+@[\w.-]+(?::\S*|\s+[^\s\]]+\])\s*[$#](?:\s|$)/;
 /** Printable ASCII without quotes. */
 const PLAIN = /^[ !#-~]*$/;
 
+const NO_HOSTS: ReadonlyMap<string, readonly string[]> = new Map();
+
 /** One line, cut into words. Rules keep its text alone, so that one object can serve line after line. */
 export class Line {
   readonly file: string;
@@ -36,8 +38,18 @@ export class Line {
   private readonly starts = new Int32Array(WORD_COUNT);
   private readonly ends = new Int32Array(WORD_COUNT);
 
-  constructor(file: string) {
+  private readonly hosts: ReadonlyMap<string, readonly string[]>;
+
+  /** @param hosts addresses of hosts that the line may name */
+  constructor(file: string, hosts: ReadonlyMap<string, readonly string[]> = NO_HOSTS) {
     this.file = file;
+    this.hosts = hosts;
+  }
+
+  /** The addresses of a host in one family, as they were given; none if they are not known. */
+  addressesOf(host: string, family: Family): readonly string[] {
+    const addresses = this.hosts.get(host) ?? [];
+    return addresses.filter((address) => address.includes(":") === (family === 6));
   }
 
   /**

@@ -11,6 +11,7 @@ import * as memory from "./extensions/memory.ts";
 import * as other from "./extensions/other.ts";
 import * as payload from "./extensions/payload.ts";
 import * as protocols from "./extensions/protocols.ts";
+import * as sets from "./extensions/sets.ts";
 import * as transport from "./extensions/transport.ts";
 import type { Family, Match } from "./ruleset.ts";
 
@@ -25,6 +26,7 @@ const ALL: readonly Extension<Match>[] = [
   payload,
   ipv6,
   other,
+  sets,
 ].flatMap(({ MATCHES }) => MATCHES);
 
 /** Other names of some. */

@@ -1,44 +1,92 @@
 // What is parsed and not modelled yet: running such rules is refused, never guessed.
 
 import { RuleError } from "./error.ts";
-import type { Match, Rule, Ruleset, Target } from "./ruleset.ts";
+import { nameOfMatch } from "./names.ts";
+import { SET_TYPES } from "./ruleset.ts";
+import type { IpSet, Match, Rule, Ruleset, SetRef, Target } from "./ruleset.ts";
 
-/** Throws a RuleError that names the first rule, in the order of the set, of which it cannot be told what it does. */
+/** Sets by name. */
+export type Sets = ReadonlyMap<string, IpSet>;
+
+export function setsOf({ sets = [] }: Ruleset): Sets {
+  return new Map(sets.map((set) => [set.name, set]));
+}
+
+/** Throws a RuleError for the first rule, in the order of the set, of which it cannot be told what it does; it names the others. */
 export function refuseUnmodelled(ruleset: Ruleset): void {
-  for (const { chains } of ruleset.tables) {
-    for (const { rules } of chains) {
-      for (const rule of rules) {
-        if (ruleset.family === 6) refuse(rule, "rules of IPv6 are parsed and printed, they cannot be run yet");
-        const unknown = whatOfMatches(rule.matches) ?? (rule.target === null ? null : whatOfTarget(rule.target));
-        if (unknown !== null) refuse(rule, `${unknown} is not modelled yet`);
-      }
+  const sets = setsOf(ruleset);
+  const unknown: Unknown[] = [];
+  for (const { name: table, chains } of ruleset.tables) {
+    for (const { name: chain, rules } of chains) {
+      rules.forEach((rule, index) => {
+        if (ruleset.family === 6) refuse(rule, NO_IPV6);
+        const place = `${table} ${chain}:${index + 1}`;
+        const match = rule.matches.find((each) => whatOfMatch(each, sets) !== null);
+        if (match !== undefined) {
+          const name = nameOfMatch(match);
+          unknown.push({ rule, place, what: whatOfMatch(match, sets)!, name });
+        } else if (rule.target !== null) {
+          const what = whatOfTarget(rule.target, sets);
+          if (what !== null) unknown.push({ rule, place, what, name: null });
+        }
+      });
     }
   }
+  refuseAll(unknown);
   const [first] = ruleset.tables;
   if (ruleset.family === 6 && first !== undefined) {
-    throw new RuleError(
-      "rules of IPv6 are parsed and printed, they cannot be run yet",
-      first.position,
-      `*${first.name}`,
-    );
+    throw new RuleError(NO_IPV6, first.position, `*${first.name}`);
   }
+}
+
+const NO_IPV6 = "rules of IPv6 are parsed and printed, they cannot be run yet";
+
+/** Something of a rule that cannot be told. */
+interface Unknown {
+  readonly rule: Rule;
+  /** `filter INPUT:3`. */
+  readonly place: string;
+  readonly what: string;
+  /** Of the match; null: it is the target, which cannot be assumed. */
+  readonly name: string | null;
+}
+
+/** Rules that one message names. */
+const MOST_NAMED = 10;
+
+function refuseAll(unknown: readonly Unknown[]): void {
+  const [first, ...others] = unknown;
+  if (first === undefined) return;
+  const { rule, what, name } = first;
+  const advice = name === null ? "" : `; say what it counts as: --assume '${name}=match' or '${name}=no-match'`;
+  const named = others.slice(0, MOST_NAMED).map(({ place, what }) => `${place} (${what})`);
+  const more = others.length > MOST_NAMED ? ` and ${others.length - MOST_NAMED} more` : "";
+  const rest = others.length === 0 ? "" : `; so it is in ${named.join(", ")}${more}`;
+  refuse(rule, `${what} is not modelled${advice}${rest}`);
 }
 
 function refuse(rule: Rule, reason: string): never {
   throw new RuleError(reason, rule.position, rule.text, rule.text.length);
 }
 
-function whatOfMatches(matches: readonly Match[]): string | null {
-  for (const match of matches) {
-    const what = whatOfMatch(match);
-    if (what !== null) return what;
-  }
-  return null;
+/** Matches on bytes of a packet, which need not be given. */
+const ASK_BYTES: readonly Match["kind"][] = ["string", "u32", "bpf"];
+
+/** What the match asks cannot be known, or not of every packet. */
+export function isUnknown(match: Match, sets: Sets): boolean {
+  return whatOfMatch(match, sets) !== null || ASK_BYTES.includes(match.kind);
 }
 
 /** Of what it is that it cannot be run; null: it can. */
-function whatOfMatch(match: Match): string | null {
+function whatOfMatch(match: Match, sets: Sets): string | null {
   switch (match.kind) {
+    case "set": {
+      const set = sets.get(match.name);
+      if (set === undefined) return `set ${match.name}, which is not loaded (--ipset),`;
+      return set.counters && (match.packets !== null || match.bytes !== null)
+        ? "what an element of a set counted"
+        : null;
+    }
     case "opaque":
       return `match ${match.name}`;
     case "connbytes":
@@ -67,8 +115,31 @@ function whatOfMatch(match: Match): string | null {
   }
 }
 
-function whatOfTarget(target: Target): string | null {
+/** Frames tell whom they are from; a set may ask whom they are to, or wait for the first of an address. */
+function whatOfFrame({ name, sides }: SetRef, sets: Sets): string | null {
+  const { type, elements } = sets.get(name)!;
+  if (type === "list:set") {
+    return elements.reduce<string | null>(
+      (what, { member }) => what ?? whatOfFrame({ name: member, sides }, sets),
+      null,
+    );
+  }
+  const place = SET_TYPES[type].findIndex((part) => part === "mac");
+  if (place >= 0 && sides[place] === "dst") return `the address that a frame is sent to, asked by set ${name},`;
+  const waits = place >= 0 && elements.some(({ mac }) => mac < 0);
+  return waits ? `an element of set ${name} without a MAC address` : null;
+}
+
+function whatOfTarget(target: Target, sets: Sets): string | null {
   switch (target.kind) {
+    case "SET": {
+      const refs = [target.add, target.del, target.map].filter((ref) => ref !== null);
+      const missing = refs.find(({ name }) => !sets.has(name));
+      if (missing !== undefined) return `set ${missing.name}, which is not loaded (--ipset),`;
+      // a full set makes room by lot
+      if (refs.some(({ name }) => sets.get(name)!.forceadd)) return "a set with forceadd as that of target SET";
+      return refs.reduce<string | null>((what, ref) => what ?? whatOfFrame(ref, sets), null);
+    }
     case "opaque":
       return `target ${target.name}`;
     case "TCPOPTSTRIP":

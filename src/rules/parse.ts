@@ -21,6 +21,10 @@ export interface ParseOptions {
   readonly table?: TableName;
   /** Left out: what the text and the name of the file tell. */
   readonly family?: Family;
+  /** Addresses of hosts that rules may name; others are refused. */
+  readonly hosts?: ReadonlyMap<string, readonly string[]>;
+  /** Told now and then how many characters have been read. */
+  readonly progress?: (read: number) => void;
 }
 
 /** Throws RuleError for whatever cannot be honoured exactly. */
@@ -67,6 +71,7 @@ class Reader {
   private readonly line: Line;
   private readonly tables: Table[] = [];
   private readonly notes: string[] = [];
+  private readonly progress: ((read: number) => void) | undefined;
 
   /** The line that is being read, from 1, and whether it lacks a newline. */
   private number = 0;
@@ -85,7 +90,8 @@ class Reader {
     this.family = options.family ?? familyOf(text, options.file);
     this.table = options.table;
     this.text = text.startsWith("\ufeff") ? text.slice(1) : text;
-    this.line = new Line(options.file);
+    this.line = new Line(options.file, options.hosts);
+    this.progress = options.progress;
   }
 
   read(): Ruleset {
@@ -102,6 +108,7 @@ class Reader {
       this.number = lastNumber = number;
       last = line;
       this.readLine(line);
+      if (number % LINES_A_STEP === 0) this.progress?.(end);
     }
     this.number = lastNumber;
     this.endSection(last);
@@ -326,6 +333,9 @@ class Reader {
     throw new RuleError(reason, { ...this.position(column), line: number }, this.promptText, command.length);
   }
 }
+
+/** Lines between two reports of progress. */
+const LINES_A_STEP = 1 << 14;
 
 const RETURN = 0x0d;
 const HASH = 0x23;

@@ -88,6 +88,7 @@ function printInterface(option: string, test: InterfaceTest): string {
 
 /** ` -m NAME ...`. */
 export function printMatch(match: Match, family: Family): string {
+  if (match.kind === "assumed") return printMatch(match.of, family);
   if (match.kind === "opaque") return ` -m ${match.name}${match.options}`;
   return ` -m ${match.kind}${matchNamed(match.kind, family)!.print(match)}`;
 }

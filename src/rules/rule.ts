@@ -305,6 +305,8 @@ export class RuleDraft implements Modules {
     const { extension, word } = this.targetUse;
     const objection = extension.objection?.(target, matches);
     if (objection) this.line.fail(objection, word);
+    const tables = extension.tablesOf?.(target) ?? null;
+    if (tables !== null) this.checkPlace({ name: `${extension.name} as it stands here`, tables }, word);
     this.checkProtocol(extension.name, extension.protosOf?.(target) ?? null, word);
   }
 

@@ -41,6 +41,8 @@ export interface Ruleset {
   readonly tables: readonly Table[];
   /** What the user should be told: leniences used, sections of other commands left out. */
   readonly notes: readonly string[];
+  /** Those loaded beside the rules; left out: none. */
+  readonly sets?: readonly IpSet[];
 }
 
 export interface Table {
@@ -187,6 +189,8 @@ export type Match =
   | ClusterMatch
   | PolicyMatch
   | SocketMatch
+  | SetMatch
+  | AssumedMatch
   | OpaqueMatch;
 
 /** Of modules with many options: as iptables-save prints them, with a blank before each. */
@@ -602,6 +606,122 @@ export interface SocketMatch extends Printed {
   readonly kind: "socket";
 }
 
+export type SetSide = "src" | "dst";
+
+/** A set that a rule names, and whose address, port or interface of the packet each part of an element is. */
+export interface SetRef {
+  readonly name: string;
+  readonly sides: readonly SetSide[];
+}
+
+export interface SetMatch extends SetRef {
+  readonly kind: "set";
+  readonly negated: boolean;
+  /** Only elements that are marked `nomatch` hold. */
+  readonly returnNomatch: boolean;
+  readonly updateCounters: boolean;
+  readonly updateSubcounters: boolean;
+  /** What the element must have counted. */
+  readonly packets: SetCount | null;
+  readonly bytes: SetCount | null;
+}
+
+export interface SetCount {
+  readonly op: "eq" | "lt" | "gt";
+  readonly value: bigint;
+  readonly negated: boolean;
+}
+
+/** The parts of an element, in the order of a rule's sides; `ip2` and `net2` are second addresses. */
+export type SetPart = "ip" | "net" | "port" | "ip2" | "net2" | "mark" | "mac" | "iface" | "set";
+
+export const SET_TYPES = {
+  "bitmap:ip": ["ip"],
+  "bitmap:ip,mac": ["ip", "mac"],
+  "bitmap:port": ["port"],
+  "hash:ip": ["ip"],
+  "hash:mac": ["mac"],
+  "hash:ip,mac": ["ip", "mac"],
+  "hash:ip,mark": ["ip", "mark"],
+  "hash:ip,port": ["ip", "port"],
+  "hash:ip,port,ip": ["ip", "port", "ip2"],
+  "hash:ip,port,net": ["ip", "port", "net2"],
+  "hash:net": ["net"],
+  "hash:net,net": ["net", "net2"],
+  "hash:net,port": ["net", "port"],
+  "hash:net,port,net": ["net", "port", "net2"],
+  "hash:net,iface": ["net", "iface"],
+  "list:set": ["set"],
+} as const satisfies Readonly<Record<string, readonly SetPart[]>>;
+export type SetType = keyof typeof SET_TYPES;
+
+export interface IpSet {
+  readonly name: string;
+  readonly type: SetType;
+  /** Sets of IPv6 hold for no packet; their elements are not kept. */
+  readonly family: Family;
+  /** Of the first address, all ones if there is none. */
+  readonly netmask: number;
+  readonly markmask: number;
+  /** Seconds that an element stays unless it says otherwise, 0: for ever; null: the set knows no timeouts. */
+  readonly timeout: number | null;
+  /** Of a bitmap. */
+  readonly range: Range | null;
+  /** Elements that it takes. */
+  readonly most: number;
+  readonly counters: boolean;
+  /** Makes room for a new element where it is full. */
+  readonly forceadd: boolean;
+  /** Single ones, in the order of the file. */
+  readonly elements: readonly SetElement[];
+}
+
+/** What is not asked is 0, and a MAC address -1. */
+export interface SetElement {
+  /** Masked. */
+  readonly ip: number;
+  readonly cidr: number;
+  readonly port: number;
+  readonly proto: number;
+  readonly ip2: number;
+  readonly cidr2: number;
+  readonly mark: number;
+  readonly mac: number;
+  readonly iface: string;
+  /** `iface` is the beginning of a name. */
+  readonly wildcard: boolean;
+  /** Of a list: the name of a set. */
+  readonly member: string;
+  readonly nomatch: boolean;
+  /** Seconds from the start of the packets' clock on; 0 and null: for ever. */
+  readonly timeout: number | null;
+  readonly packets: bigint;
+  readonly bytes: bigint;
+  readonly skbmark: MaskedValue | null;
+}
+
+/** Adds to a set, deletes from it, or takes the mark from its element. */
+export interface SetTarget {
+  readonly kind: "SET";
+  readonly add: SetRef | null;
+  readonly del: SetRef | null;
+  readonly map: SetRef | null;
+  /** An element that is there already gets the timeout anew. */
+  readonly exist: boolean;
+  /** Seconds; null: that of the set. */
+  readonly timeout: number | null;
+  readonly mapMark: boolean;
+  readonly mapPrio: boolean;
+  readonly mapQueue: boolean;
+}
+
+/** A match that the user has decided (assume.ts); it is printed as what it stands for. */
+export interface AssumedMatch {
+  readonly kind: "assumed";
+  readonly holds: boolean;
+  readonly of: Match;
+}
+
 /** A module that is parsed, checked and printed, and not modelled. */
 export interface OpaqueMatch {
   readonly kind: "opaque";
@@ -646,6 +766,7 @@ export type Target =
   | { readonly kind: "MASQUERADE"; readonly range: NatRange }
   | { readonly kind: "REDIRECT"; readonly range: NatRange }
   | NetmapTarget
+  | SetTarget
   | ConnmarkTarget
   | CtTarget
   | { readonly kind: "NOTRACK" }

@@ -8,9 +8,10 @@ import * as log from "./extensions/log.ts";
 import * as nat from "./extensions/nat.ts";
 import * as other from "./extensions/other.ts";
 import * as reject from "./extensions/reject.ts";
+import * as sets from "./extensions/sets.ts";
 import type { Family, Target } from "./ruleset.ts";
 
-const ALL: readonly Extension<Target>[] = [change, connection, ipv6, log, nat, other, reject].flatMap(
+const ALL: readonly Extension<Target>[] = [change, connection, ipv6, log, nat, other, reject, sets].flatMap(
   ({ TARGETS }) => TARGETS,
 );
 

@@ -190,7 +190,9 @@ export const protocol: Value<number> = {
 export type AnyAddress = number | bigint;
 
 export const host: Value<AnyAddress> = {
-  read(line, word, text, family) {
+  read(line, word, name, family) {
+    const [text = name, more] = line.addressesOf(name, family);
+    if (more !== undefined) line.failPart(`host ${name} has several addresses; one is wanted here`, word, name);
     const address = family === 6 ? parseAddress6(text) : (parseAddress(text) ?? parseNetwork(text));
     return address ?? refuse(line, word, text, `"${text}" is no IPv${family} address; host names are not looked up`);
   },

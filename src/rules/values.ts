@@ -6,7 +6,7 @@ import { parseDecimal, parseNumber } from "../net/number.ts";
 import { servicePort } from "../net/service.ts";
 import type { Line } from "./line.ts";
 import { OLD_NEGATION } from "./names.ts";
-import type { Address6Test, AddressTest, InterfaceTest, Range } from "./ruleset.ts";
+import type { Address6Test, AddressTest, Family, InterfaceTest, Range } from "./ruleset.ts";
 
 /** A number as C writes it, decimal, octal or hexadecimal. */
 export function readNumber(line: Line, word: number, text: string, min: number, max: number): number {
@@ -64,7 +64,16 @@ function readPorts(line: Line, word: number, text: string, read: (text: string) 
 
 /** The argument of `-s` or `-d`: one address with or without mask, or a list of them. */
 export function readAddresses(line: Line, word: number, text: string, negated: boolean): readonly AddressTest[] {
-  return text.split(",").map((item) => readAddress(line, word, item.trimStart(), negated));
+  return itemsOf(line, text, 4).map((item) => readAddress(line, word, item, negated));
+}
+
+/** The members of a list, with the addresses of a host in place of its name. */
+function itemsOf(line: Line, text: string, family: Family): readonly string[] {
+  return text.split(",").flatMap((item) => {
+    const [, name = "", mask = ""] = /^\s*([^/]*)(.*)$/.exec(item)!;
+    const addresses = line.addressesOf(name, family);
+    return addresses.length === 0 ? [item.trimStart()] : addresses.map((address) => address + mask);
+  });
 }
 
 function readAddress(line: Line, word: number, text: string, negated: boolean): AddressTest {
@@ -81,12 +90,16 @@ function readAddress(line: Line, word: number, text: string, negated: boolean): 
   if (address !== null) return { address: (address & mask) >>> 0, mask, negated };
   if (name === "!") line.failPart(OLD_NEGATION, word, name);
   if (/^[\d.]*$/.test(name)) line.failPart(`"${name}" is no IPv4 address`, word, name);
-  return line.failPart(`"${name}" is a host name; write the address, nothing is looked up here`, word, name);
+  return line.failPart(
+    `"${name}" is a host name, which is not looked up here: write the address, or --resolve ${name}=ADDRESS`,
+    word,
+    name,
+  );
 }
 
 /** The same of IPv6 (xtables_ip6parse_multiple()). */
 export function readAddresses6(line: Line, word: number, text: string, negated: boolean): readonly Address6Test[] {
-  return text.split(",").map((item) => readAddress6(line, word, item.trimStart(), negated));
+  return itemsOf(line, text, 6).map((item) => readAddress6(line, word, item, negated));
 }
 
 function readAddress6(line: Line, word: number, text: string, negated: boolean): Address6Test {
@@ -101,7 +114,11 @@ function readAddress6(line: Line, word: number, text: string, negated: boolean):
   if (address !== null) return { address: address & mask, mask, negated };
   if (name === "!") line.failPart(OLD_NEGATION, word, name);
   if (/^[\d.]+$/.test(name)) line.failPart(`${name} is an IPv4 address, and these rules are of IPv6`, word, name);
-  return line.failPart(`"${name}" is no IPv6 address; host names are not looked up here`, word, name);
+  return line.failPart(
+    `"${name}" is no IPv6 address; host names are not looked up here: --resolve ${name}=ADDRESS`,
+    word,
+    name,
+  );
 }
 
 /** The argument of `-i` or `-o`. */

@@ -880,7 +880,8 @@ class Rules:
 
 class Oracle:
     def __init__(self, rules_text, host, backend="legacy", trace=False,
-                 stateless=False, conntrack=False, times=False):
+                 stateless=False, conntrack=False, times=False,
+                 sets_text=None):
         self.stateless, self.show_conntrack = stateless, conntrack
         self.times, self.begin = times, time.monotonic()
         known = {"interfaces", "routes", "rules", "sysctl", "host_stack",
@@ -891,6 +892,8 @@ class Oracle:
         enter_new_namespace()
         self.interfaces = build_host(host)
         self.observer = Observer(not host.get("host_stack", False), trace)
+        if sets_text is not None:
+            run_program([find_program("ipset"), "restore"], sets_text)
         self.rules = Rules(backend, rules_text, trace)
         use = host.get("conntrack", "auto")
         if use == "auto":
@@ -1223,6 +1226,9 @@ def main():
     parser.add_argument("--conntrack", action="store_true",
                         help="report the connection tracking entries which "
                              "each packet made or changed")
+    parser.add_argument("--ipset", metavar="FILE",
+                        help="sets that the rules name, as `ipset save` "
+                             "prints them")
     parser.add_argument("--counters", metavar="FILE",
                         help="write iptables-save -c there at the end")
     parser.add_argument("--times", action="store_true",
@@ -1235,8 +1241,13 @@ def main():
             rules_text = handle.read()
         host = read_json(args.host)
         packets = list(read_packets(args.packets))
+        sets_text = None
+        if args.ipset:
+            with open(args.ipset) as handle:
+                sets_text = handle.read()
         oracle = Oracle(rules_text, host, args.backend, args.trace,
-                        args.stateless, args.conntrack, args.times)
+                        args.stateless, args.conntrack, args.times,
+                        sets_text)
         begin = time.monotonic()
         for spec in packets:
             print(json.dumps(oracle.run(spec)))

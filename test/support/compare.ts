@@ -7,6 +7,7 @@ import { parseArrival } from "../../src/packet/line.ts";
 import type { Arrival } from "../../src/packet/packet.ts";
 import { UnsupportedError } from "../../src/reference/error.ts";
 import { Reference } from "../../src/reference/reference.ts";
+import { parseIpset } from "../../src/rules/ipset.ts";
 import { parseRuleset } from "../../src/rules/parse.ts";
 import { printRule } from "../../src/rules/print.ts";
 import type { Ruleset } from "../../src/rules/ruleset.ts";
@@ -19,11 +20,20 @@ export interface Question {
   readonly packets: readonly Json[];
   /** Of kernel_oracle.py: `--stateless`, `--trace`, `--conntrack`, `--backend nft`. */
   readonly args: readonly string[];
+  /** `ipset save` of the sets that the rules name. */
+  readonly sets?: string;
+}
+
+/** The rules with their sets. */
+export function rulesetOf({ rules, sets }: Pick<Question, "rules" | "sets">): Ruleset {
+  const ruleset = parseRuleset(rules, { file: "rules.v4" });
+  return sets === undefined ? ruleset : { ...ruleset, sets: parseIpset(sets, "sets.ipset") };
 }
 
 /** The reference's verdict lines; an UnsupportedError stands for a packet that it does not model. */
-export function askReference({ rules, host, packets, args }: Question): readonly (Verdict | UnsupportedError)[] {
-  const ruleset = parseRuleset(rules, { file: "rules.v4" });
+export function askReference(question: Question): readonly (Verdict | UnsupportedError)[] {
+  const { host, packets, args } = question;
+  const ruleset = rulesetOf(question);
   const model = parseHost(JSON.stringify(host), "host.json");
   const reference = new Reference(ruleset, model, {
     stateless: args.includes("--stateless"),

@@ -19,6 +19,7 @@ export function readKernelCases(folder: string): readonly KernelCase[] {
     return {
       name,
       rules: read("rules.v4"),
+      ...(existsSync(join(folder, name, "sets.ipset")) ? { sets: read("sets.ipset") } : {}),
       host: JSON.parse(read("host.json")) as Json,
       packets: readLines(read("packets.jsonl")),
       verdicts: readLines(read("verdicts.jsonl")),

@@ -28,6 +28,7 @@ export function askOracle(
   host: Json,
   packets: readonly Json[],
   args: readonly string[] = ["--stateless", "--trace"],
+  sets?: string,
 ): readonly Verdict[] {
   const folder = mkdtempSync(join(tmpdir(), "oracle-"));
   try {
@@ -35,7 +36,10 @@ export function askOracle(
     writeFileSync(paths[0]!, rules);
     writeFileSync(paths[1]!, JSON.stringify(host));
     writeFileSync(paths[2]!, packets.map((packet) => JSON.stringify(packet) + "\n").join(""));
-    const ran = spawnSync("python3", [PROGRAM, ...paths, ...args], { encoding: "utf8", maxBuffer: 2 ** 28 });
+    const setsPath = join(folder, "sets.ipset");
+    if (sets !== undefined) writeFileSync(setsPath, sets);
+    const all = [PROGRAM, ...paths, ...args, ...(sets === undefined ? [] : ["--ipset", setsPath])];
+    const ran = spawnSync("python3", all, { encoding: "utf8", maxBuffer: 2 ** 28 });
     if (ran.error !== undefined) throw ran.error;
     if (ran.status !== 0) throw new OracleError(`the oracle says: ${ran.stderr}`);
     return readLines(ran.stdout);

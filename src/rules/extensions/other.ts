@@ -1,7 +1,7 @@
 // Modules about other parts of the kernel, most of which a host here does not have.
 //
 // Follows the libxt_ and libipt_ files of iptables 1.8.9 of the same names.
-// Differs: of labels of connections only numbers are known; sets need not be there when rules name them.
+// Differs: of labels of connections only numbers are known.
 
 import { PROTO_TCP, PROTO_UDP } from "../../net/protocol.ts";
 import { optionsOf, type Extension, type Given, type OptionForm } from "../extension.ts";
@@ -25,7 +25,7 @@ import * as types from "../types.ts";
 import type { AnyAddress, Value } from "../types.ts";
 import { readInterface } from "../values.ts";
 
-const { hex, host, hostMask, integer, mac, mark, not, oneOf, port, protocol, quote, string, u16, u32, u64 } = types;
+const { hex, host, hostMask, integer, mac, mark, not, oneOf, port, protocol, quote, string, u16, u32 } = types;
 
 /** A text that is printed as it is. */
 const word: Value<string> = { read: (_line, _word, text) => text, print: (text) => text };
@@ -111,54 +111,6 @@ const rpfilter: Extension<RpfilterMatch> = {
       .map((set, index) => (set ? ` --${RPFILTER_FLAGS[index]!}` : ""))
       .join(""),
 };
-
-const DIRECTIONS_MOST = 6;
-
-/** `src`, `dst,src`, ... as it is printed. */
-function readDirections(given: Given, key: string, text: string): string {
-  const said = text.split(",");
-  const known = said.map((part) => (part.startsWith("src") ? "src" : part.startsWith("dst") ? "dst" : null));
-  if (known.includes(null)) given.fail(`"${text}" is no list of src and dst`, key);
-  if (known.length > DIRECTIONS_MOST) given.fail(`${DIRECTIONS_MOST} of src and dst at most`, key);
-  return known.join(",");
-}
-
-const SET_NAME_BYTES = 31;
-
-function printSet(given: Given, key: string): string {
-  const setting = given.find(key);
-  if (setting === undefined) return "";
-  const name = given.get(key, string(SET_NAME_BYTES, 1))!;
-  return `${not(setting)} --${key} ${name} ${readDirections(given, key, setting.second)}`;
-}
-
-const COUNTERS = ["packets", "bytes"].map((what) => ["eq", "lt", "gt"].map((op) => `${what}-${op}`));
-
-const set = opaqueMatch({
-  name: "set",
-  options: [
-    { names: "match-set set", args: 2, negatable: true, required: true },
-    { names: "return-nomatch", args: 0 },
-    { names: "update-counters", args: 0, negatable: true },
-    { names: "update-subcounters", args: 0, negatable: true },
-    ...COUNTERS.flatMap((group) =>
-      group.map((names) => ({ names, negatable: names.endsWith("eq"), excludes: group.join(" "), value: u64 })),
-    ),
-  ],
-  print(given) {
-    const counters = COUNTERS.flat().map((key) => {
-      const value = given.get(key, u64);
-      return value === undefined ? "" : `${given.negated(key) ? " !" : ""} --${key} ${value}`;
-    });
-    return (
-      printSet(given, "match-set") +
-      (given.has("return-nomatch") ? " --return-nomatch" : "") +
-      (given.negated("update-counters") ? " ! --update-counters" : "") +
-      (given.negated("update-subcounters") ? " ! --update-subcounters" : "") +
-      counters.join("")
-    );
-  },
-});
 
 const POLICY_PARTS = ["reqid", "spi", "proto", "mode", "tunnel-dst", "tunnel-src"];
 const policyProto: Value<number> = {
@@ -366,7 +318,7 @@ const socket = printedExtension<SocketMatch>(
 );
 
 export const MATCHES: readonly Extension<Match>[] = [
-  ...[physdev, rpfilter, set, policy, cluster, ipvs, socket],
+  ...[physdev, rpfilter, policy, cluster, ipvs, socket],
   ...MATCHES_ALONE,
 ];
 
@@ -500,36 +452,6 @@ const NFQUEUE = printedExtension<QueueTarget>(
   },
   (options, given) => ({ kind: "NFQUEUE", options, bypass: given.has("queue-bypass") }),
 );
-
-const SET = opaqueTarget({
-  name: "SET",
-  options: [
-    { names: "add-set", args: 2 },
-    { names: "del-set", args: 2 },
-    { names: "exist", args: 0, needs: "add-set" },
-    { names: "timeout", value: integer(types.U32_MAX - 1), needs: "add-set" },
-    { names: "map-set", args: 2 },
-    { names: "map-mark", args: 0, needs: "map-set" },
-    { names: "map-prio", args: 0, needs: "map-set" },
-    { names: "map-queue", args: 0, needs: "map-set" },
-  ],
-  print(given) {
-    if (!["add-set", "del-set", "map-set"].some((key) => given.has(key)))
-      given.fail("SET needs --add-set, --del-set or --map-set");
-    const flags = ["map-mark", "map-prio", "map-queue"].filter((key) => given.has(key));
-    if (given.has("map-set") && flags.length === 0)
-      given.fail("--map-set needs --map-mark, --map-prio or --map-queue", "map-set");
-    const timeout = given.get("timeout", u32);
-    return (
-      printSet(given, "add-set") +
-      (given.has("exist") ? " --exist" : "") +
-      (timeout === undefined ? "" : ` --timeout ${timeout}`) +
-      printSet(given, "del-set") +
-      printSet(given, "map-set") +
-      flags.map((key) => ` --${key}`).join("")
-    );
-  },
-});
 
 const TPROXY = printedExtension<TproxyTarget>(
   {
@@ -717,6 +639,6 @@ const TARGETS_ALONE = [
 ];
 
 export const TARGETS: readonly Extension<Target>[] = [
-  ...[HMARK, QUEUE, NFQUEUE, SET, TPROXY, SYNPROXY, RATEEST, CLUSTERIP, ULOG],
+  ...[HMARK, QUEUE, NFQUEUE, TPROXY, SYNPROXY, RATEEST, CLUSTERIP, ULOG],
   ...TARGETS_ALONE,
 ];
