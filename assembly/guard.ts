@@ -55,6 +55,7 @@ import { chance } from "./chance";
 import { ct, isAsked } from "./conntrack";
 import { inIpset, startIpsets } from "./ipset";
 import { origin } from "./origin";
+import { is, IS_ORPHAN } from "./packet";
 import { dataOf } from "./program";
 import { recent } from "./recent";
 
@@ -100,6 +101,11 @@ export function draw(state: u32, rule: u32): u32 {
   return chance(seed, rule, packetIndex, drawn);
 }
 
+/** The packet's socket is of that kind. */
+function has(bit: u32): bool {
+  return (load<u32>(origin, ORIGIN_FLAGS) & bit) != 0 && !is(IS_ORPHAN);
+}
+
 export function holds(program: usize, clause: usize, packet: usize): u32 {
   const data = dataOf(program);
   let test = data + load<u32>(clause, CLAUSE_TESTS);
@@ -137,10 +143,10 @@ export function holds(program: usize, clause: usize, packet: usize): u32 {
         (load<u32>(origin, ORIGIN_FLAGS) & ORIGIN_HAS_MAC) != 0 &&
         ((load<u32>(origin, ORIGIN_MAC_HIGH) == a && load<u32>(origin, ORIGIN_MAC_LOW) == b) as bool) != negated;
     } else if (kind == TEST_OWNER) {
-      if ((load<u32>(origin, ORIGIN_FLAGS) & ORIGIN_HAS_OWNER) == 0) good = negated;
+      if (!has(ORIGIN_HAS_OWNER)) good = negated;
       else good = ((load<u32>(origin + <usize>load<u32>(test, TEST_C)) - a <= b - a) as bool) != negated;
     } else if (kind == TEST_SOCKET) {
-      good = ((load<u32>(origin, ORIGIN_FLAGS) & ORIGIN_HAS_SOCKET) != 0) != negated;
+      good = has(ORIGIN_HAS_SOCKET) != negated;
     } else if (kind == TEST_MSS) {
       const mss = load<u32>(origin, ORIGIN_MSS);
       if (mss == MSS_BROKEN) return DROPPED;
@@ -148,8 +154,7 @@ export function holds(program: usize, clause: usize, packet: usize): u32 {
     } else if (kind == TEST_RECENT) {
       const flags = load<u32>(test, TEST_FIELD);
       const address = load<u32>(packet + ((flags & RECENT_DST) != 0 ? FIELD_DST * 4 : FIELD_SRC * 4));
-      const forwarded =
-        load<u32>(packet, FIELD_OUT_IFACE * 4) != 0 && (load<u32>(origin, ORIGIN_FLAGS) & ORIGIN_HAS_SOCKET) == 0;
+      const forwarded = load<u32>(packet, FIELD_OUT_IFACE * 4) != 0 && !has(ORIGIN_HAS_SOCKET);
       const ttl = load<u32>(packet, FIELD_TTL * 4) + <u32>forwarded;
       good = recent(a, flags, b, load<u32>(test, TEST_C), negated, address, ttl, floor<f64>(now * 1000 + 0.5));
     } else if (kind == TEST_CONNECTION) {

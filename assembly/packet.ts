@@ -47,6 +47,8 @@ export const IS_MULTICAST: u32 = 8;
 export const IS_FORWARDED: u32 = 16;
 /** Conntrack has seen it, and over lo does not look again. */
 export const IS_TRACKED: u32 = 32;
+/** No socket has sent it: a copy, or it has come in by lo (skb_clone(), loopback_xmit()). */
+export const IS_ORPHAN: u32 = 64;
 
 export function get(field: i32): u32 {
   return load<u32>(CURRENT + ((<usize>field) << 2));
@@ -74,6 +76,11 @@ export function is(bits: u32): bool {
 
 export function setBits(bits: u32): void {
   store<u32>(CURRENT, load<u32>(CURRENT, SKB_BITS) | bits, SKB_BITS);
+}
+
+export function orphan(): void {
+  setBits(IS_ORPHAN);
+  store<u32>(CURRENT, 0, SKB_BOUND);
 }
 
 export function clearBits(bits: u32): void {

@@ -173,6 +173,7 @@ import {
   IS_ROUTED,
   IS_TRACKED,
   isQueueEmpty,
+  orphan,
   out,
   putAside,
   queue,
@@ -619,6 +620,7 @@ function leaveHost(): bool {
 function copyBack(): void {
   putAside();
   const multicast = is(IS_MULTICAST);
+  orphan();
   if (postroute()) loop(wayIface(), multicast ? FRAME_MULTICAST : FRAME_BROADCAST);
   takeBack();
 }
@@ -692,6 +694,7 @@ function transmit(verdict: i32): bool {
 function loop(iface: u32, group: u32): void {
   set(FIELD_IN_IFACE, iface);
   set(FIELD_OUT_IFACE, 0);
+  orphan();
   set(FIELD_FACTS, (get(FIELD_FACTS) & ~(3 << FACT_FRAME_SHIFT)) | (group << FACT_FRAME_SHIFT));
   queue();
   if (busy) return;

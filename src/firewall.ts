@@ -53,7 +53,7 @@ import type { Arrival } from "./packet/packet.ts";
 import { mssPlaceOf } from "./packet/tcp.ts";
 import { NFT_READS_OTHERWISE, UnsupportedError } from "./reference/error.ts";
 import type { ClassbenchRule } from "./rules/classbench.ts";
-import { refuseUnmodelled } from "./rules/modelled.ts";
+import { engineLacks, refuseUnmodelled } from "./rules/modelled.ts";
 import type { Chain, Hook, Ruleset, TableName } from "./rules/ruleset.ts";
 import { readSpoken } from "./traffic/conversation.ts";
 import { drawPackets, loadConversations, loadTraffic, TRAFFIC_KINDS } from "./traffic/traffic.ts";
@@ -198,6 +198,7 @@ export class Firewall {
 
   constructor(ruleset: Ruleset, host: Host, options: FirewallOptions) {
     refuseUnmodelled(ruleset);
+    refuseLacking(ruleset);
     this.ruleset = ruleset;
     this.host = host;
     this.#stateless = options.stateless ?? false;
@@ -595,6 +596,7 @@ export function benchChain(
   { host = null, seed = 1 }: ChainOptions = {},
 ): BenchChain {
   refuseUnmodelled(ruleset);
+  refuseLacking(ruleset);
   const table = ruleset.tables.find((each) => each.name === tableName);
   const chain = table?.chains.find((each) => each.name === hook);
   if (table === undefined || chain === undefined) throw new Error(`there is no chain ${tableName}:${hook}`);
@@ -670,3 +672,9 @@ function clausesOf(program: Program): number {
 }
 
 export { EngineError };
+
+/** What only the reference can run. */
+function refuseLacking(ruleset: Ruleset): void {
+  const lack = engineLacks(ruleset);
+  if (lack !== null) throw new UnsupportedError(lack, null);
+}

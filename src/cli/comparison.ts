@@ -35,10 +35,20 @@ export class Comparison {
   constructor(ruleset: Ruleset, host: Host, { engine, decide }: ComparisonOptions) {
     const asked = engine ?? "both";
     const trace = decide.trace || asked === "both";
-    this.#engine = asked === "reference" ? null : wasmDecider(ruleset, host, { ...decide, trace });
-    this.#reference = asked === "wasm" ? null : referenceDecider(ruleset, host, decide);
     this.#mayFallBack = engine === undefined;
+    this.#engine = asked === "reference" ? null : this.#makeEngine(ruleset, host, { ...decide, trace });
+    this.#reference = asked === "wasm" ? null : referenceDecider(ruleset, host, decide);
     this.#mostCompared = engine === undefined ? COMPARED_PACKETS : Infinity;
+  }
+
+  /** null: it does not know these rules, and the reference has to do. */
+  #makeEngine(ruleset: Ruleset, host: Host, options: DeciderOptions): Decider | null {
+    try {
+      return wasmDecider(ruleset, host, options);
+    } catch (error) {
+      if (!this.#mayFallBack || !(error instanceof UnsupportedError)) throw error;
+      return null;
+    }
   }
 
   /** What rules and policies have counted. */

@@ -347,6 +347,7 @@ function worldOf(ruleset: Ruleset): World {
     addressType: (): never => {
       throw new Error("types of addresses were to be decided");
     },
+    connection: () => null,
     mtuTo: () => ETHERNET_MTU,
   };
 }

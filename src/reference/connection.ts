@@ -5,6 +5,7 @@
 // next packet of the connection comes to the end of its way: nf_ct_deliver_cached_events().
 
 import type { ConnectionEvent, Tuple } from "../classifier.ts";
+import type { Packet } from "../packet/packet.ts";
 import type { TcpState } from "./tcp.ts";
 import { TCP_STATE_NAMES } from "./tcp.ts";
 import { keyOf, sameTuple } from "./tuple.ts";
@@ -163,6 +164,12 @@ export class Connections {
 
   refresh(connection: Connection, seconds: number): void {
     connection.expires = connection.confirmed ? this.#now + seconds : seconds;
+  }
+
+  /** nf_ct_acct_update(): the packet is one of the connection's; what is let through without being followed is not. */
+  account({ counted }: Connection, direction: Direction, packet: Packet): void {
+    counted[direction].packets++;
+    counted[direction].bytes += packet.length;
   }
 
   kill(connection: Connection): void {

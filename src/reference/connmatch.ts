@@ -7,6 +7,7 @@ import { contains } from "../net/range.ts";
 import type { Range } from "../net/range.ts";
 import type {
   AddressTest,
+  ConnbytesMatch,
   ConnmarkMatch,
   ConnmarkTarget,
   ConntrackMatch,
@@ -69,6 +70,19 @@ export function meetsState({ states, negated }: Pick<StateMatch, "states" | "neg
 export function meetsConnmark({ value, mask, negated }: ConnmarkMatch, skb: Skb): boolean {
   const seen = seenOn(skb);
   return seen !== null && ((seen.connection.mark & mask) >>> 0 === value) !== negated;
+}
+
+/** connbytes_mt() in net/netfilter/xt_connbytes.c; a rule with it switches counting on. */
+export function meetsConnbytes({ lo, hi, negated, mode, dir }: ConnbytesMatch, { attached }: Skb): boolean {
+  if (attached == null) return false;
+  const { original, reply } = attached.connection.counted;
+  const counted = dir === "both" ? [original, reply] : [dir === "original" ? original : reply];
+  const packets = counted.reduce((sum, one) => sum + one.packets, 0);
+  const bytes = counted.reduce((sum, one) => sum + one.bytes, 0);
+  const average = packets === 0 ? 0 : Math.floor(bytes / packets);
+  const value = BigInt({ packets, bytes, avgpkt: average }[mode]);
+  // a negated range is one whose ends are exchanged, which of a single number cannot be told
+  return (lo <= value && value <= hi) !== (negated && lo !== hi);
 }
 
 export function setConnmark(target: ConnmarkTarget, skb: Skb): void {

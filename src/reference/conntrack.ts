@@ -78,6 +78,7 @@ export function track(packet: Packet, incoming: boolean, zone: Zone, tracker: Tr
     if (verdict === "again") continue;
     if (verdict === "invalid") return null;
     const { connection, direction } = attached;
+    if (packet.proto !== PROTO_TCP) tracker.connections.account(connection, direction, packet);
     if (attached.state === "ESTABLISHED" && direction === "reply" && !connection.seenReply) {
       connection.seenReply = true;
       connection.news.add("reply");

@@ -24,7 +24,10 @@ import type {
   TableName,
   TtlMatch,
 } from "../rules/ruleset.ts";
-import { meetsConnmark, meetsConntrack, meetsState } from "./connmatch.ts";
+import { meetsConnlimit } from "./connlimit.ts";
+import { meetsConnbytes, meetsConnmark, meetsConntrack, meetsState } from "./connmatch.ts";
+import type { Tuple } from "../classifier.ts";
+import type { Connection, Zone } from "./connection.ts";
 import type { MatchPlace, Memory } from "./memory.ts";
 import type { Skb } from "./skb.ts";
 
@@ -35,6 +38,8 @@ export interface World {
   addressType(address: number, iface: string | null): AddressType;
   /** MTU of the route to an address that the host would take; null: there is none. */
   mtuTo(address: number): number | null;
+  /** The connection to which this tuple belongs; null: none. */
+  connection(tuple: Tuple, zone: Zone): Connection | null;
   /** Is told of every rule that is asked. */
   readonly watch?: Watch;
 }
@@ -184,7 +189,9 @@ function meets(match: Match, place: MatchPlace, skb: Skb, world: World): Holds {
     case "connmark":
       return meetsConnmark(match, skb);
     case "connbytes":
+      return meetsConnbytes(match, skb);
     case "connlimit":
+      return meetsConnlimit(match, place, skb, world);
     case "time":
     case "rpfilter":
     case "hashlimit":

@@ -5,6 +5,7 @@
 import { chance } from "../net/chance.ts";
 import { bucketOf, creditClock } from "../net/limit.ts";
 import { TABLES } from "../rules/ruleset.ts";
+import type { CountedConnections } from "./connlimit.ts";
 import { DEFAULT_ZONE, makeConnection } from "./connection.ts";
 import type { Connection } from "./connection.ts";
 import { History } from "./history.ts";
@@ -38,6 +39,7 @@ export class Memory {
   readonly #numbers = new Map<Rule, number>();
   readonly #credits: StatesOf<Credits> = new Map();
   readonly #evaluations: StatesOf<{ count: number }> = new Map();
+  readonly #counted: StatesOf<CountedConnections> = new Map();
   readonly #draws = new Map<Rule | null, number>();
   readonly #templates = new Map<Rule, Connection>();
   #packet = 0;
@@ -88,6 +90,11 @@ export class Memory {
     template.confirmed = true;
     this.#templates.set(rule, template);
     return template;
+  }
+
+  /** Of a match connlimit. */
+  counted(place: MatchPlace): CountedConnections {
+    return stateOf(this.#counted, place, () => new Map());
   }
 
   /** limit_mt() in net/netfilter/xt_limit.c. */

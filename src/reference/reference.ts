@@ -9,6 +9,7 @@ import type {
   RuleCounter,
   RuleRef,
   Trace,
+  Tuple,
 } from "../classifier.ts";
 import type { Host } from "../host/host.ts";
 import { PROTO_TCP, PROTO_UDP } from "../net/protocol.ts";
@@ -21,6 +22,7 @@ import { refuseUnmodelled } from "../rules/modelled.ts";
 import type { AddressType, Hook, Ruleset, TableName } from "../rules/ruleset.ts";
 import { walk } from "./chain.ts";
 import { Connections } from "./connection.ts";
+import type { Connection, Zone } from "./connection.ts";
 import { tracks } from "./conntrack.ts";
 import { Counters } from "./counters.ts";
 import { NFT_READS_OTHERWISE, UnsupportedError } from "./error.ts";
@@ -72,6 +74,7 @@ export class Reference {
       throw new UnsupportedError("answers of the host's own stack (host_stack) are not modelled", null);
     const routing = new Routing(host);
     this.#stateless = options.stateless;
+    const connections = tracks(ruleset, host) ? new Connections() : null;
     this.#around = {
       ...{ ruleset, host, routing, fragments: new Fragments<Traveller>() },
       world: {
@@ -82,8 +85,9 @@ export class Reference {
           const path = routing.output({ src: 0, dst: address, mark: 0, oif: null }, false);
           return typeof path === "string" ? null : path.mtu;
         },
+        connection: (tuple: Tuple, zone: Zone): Connection | null => connections?.find(tuple, zone)?.connection ?? null,
       },
-      connections: tracks(ruleset, host) ? new Connections() : null,
+      connections,
       peers: options.limitErrors === true ? new Peers() : null,
       backend: options.backend ?? "legacy",
       counters: new Counters(ruleset),
@@ -188,6 +192,10 @@ export class ChainWorld implements World {
 
   addressType(): never {
     throw new UnsupportedError("match addrtype asks for the host's own addresses: give a host", null);
+  }
+
+  connection(): never {
+    throw new UnsupportedError("match connlimit asks for connections: give a host", null);
   }
 
   mtuTo(): never {

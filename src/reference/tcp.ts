@@ -206,6 +206,7 @@ export function followTcp(
   if (!connection.seenReply) {
     // nobody but a reset has answered
     if (kind === "rst") {
+      connections.account(connection, direction, packet);
       connections.kill(connection);
       return "valid";
     }
@@ -216,6 +217,7 @@ export function followTcp(
     connection.news.add("assured");
   }
   connections.refresh(connection, timeout);
+  connections.account(connection, direction, packet);
   return "valid";
 }
 

@@ -99,7 +99,7 @@ export class Traveller implements Skb {
   summed: Summed = "unknown";
   writable = 0;
   socket: NonNullable<Skb["socket"]> | null = null;
-  readonly boundIface: string | null;
+  boundIface: string | null;
   readonly log: Log;
 
   constructor(packet: Packet, mark: number, frame: Refused["frame"], boundIface: string | null, log: Log) {
@@ -114,12 +114,12 @@ export class Traveller implements Skb {
     return this.path?.mtu;
   }
 
-  /** Another one in the same place (skb_clone()). */
+  /** Another one in the same place, which no socket has sent (skb_clone(), loopback_xmit() in drivers/net/loopback.c). */
   copy(packet = this.packet): Traveller {
-    return Object.assign(new Traveller(packet, this.mark, this.frame, this.boundIface, this.log), {
+    return Object.assign(new Traveller(packet, this.mark, this.frame, null, this.log), {
       ...{ inIface: this.inIface, outIface: this.outIface, attached: this.attached, untracked: this.untracked },
       ...{ told: this.told, unfollowed: this.unfollowed },
-      ...{ path: this.path, forwards: this.forwards, socket: this.socket, summed: this.summed },
+      ...{ path: this.path, forwards: this.forwards, summed: this.summed },
     });
   }
 

@@ -65,6 +65,18 @@ function refuseAll(unknown: readonly Unknown[]): void {
   refuse(rule, `${what} is not modelled${advice}${rest}`);
 }
 
+/** What of a rule the engine does not know yet, and the reference does, as a sentence with its line; null: nothing. */
+export function engineLacks(ruleset: Ruleset): string | null {
+  const rules = ruleset.tables.flatMap(({ chains }) => chains.flatMap((chain) => chain.rules));
+  for (const { matches, position } of rules) {
+    const match = matches.find(({ kind }) => kind === "connbytes" || kind === "connlimit");
+    if (match !== undefined) {
+      return `${position.file}:${position.line}: match ${match.kind} is not modelled by the engine yet`;
+    }
+  }
+  return null;
+}
+
 function refuse(rule: Rule, reason: string): never {
   throw new RuleError(reason, rule.position, rule.text, rule.text.length);
 }
@@ -89,8 +101,6 @@ function whatOfMatch(match: Match, sets: Sets): string | null {
     }
     case "opaque":
       return `match ${match.name}`;
-    case "connbytes":
-    case "connlimit":
     case "time":
     case "rpfilter":
     case "hashlimit":
