@@ -94,7 +94,7 @@ export class Memory {
 
   /** Of a match connlimit. */
   counted(place: MatchPlace): CountedConnections {
-    return stateOf(this.#counted, place, () => new Map());
+    return stateOf(this.#counted, place, (): CountedConnections => new Map());
   }
 
   /** limit_mt() in net/netfilter/xt_limit.c. */
