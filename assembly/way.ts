@@ -109,6 +109,7 @@ import {
   TABLE_RAW,
   TABLE_SECURITY,
   TRANSPORT_OFFSET_1,
+  UNMODELLED_ENDLESS,
   UNMODELLED_FRAGMENTS_LO,
   UNMODELLED_HELD,
   UNMODELLED_LIFELESS,
@@ -219,6 +220,9 @@ let flags: u32 = 0;
 let chains: u32 = 0;
 /** What leaves by lo has to wait. */
 let busy = false;
+/** How often something has left by lo; at most so often, which is more than any TTL lasts. */
+let rounds: u32 = 0;
+const MOST_ROUNDS: u32 = 1000;
 /** Details of packets that have none. */
 const NO_DETAIL = memory.data(128, 16);
 
@@ -243,6 +247,7 @@ export function way(
   prepareLog();
   for (let i: u32 = 0; i < count; i++) {
     if (i % WARMED == 0) warm(packets + <usize>i * PACKET_BYTES, min(WARMED, count - i));
+    rounds = 0;
     copyRecord(CURRENT, packets + <usize>i * PACKET_BYTES);
     const decision = decisions + <usize>i * DECISION_BYTES;
     const time = times == 0 ? 0 : load<f64>(times + ((<usize>i) << 3));
@@ -692,6 +697,11 @@ function transmit(verdict: i32): bool {
 
 /** The packet comes in again, by this interface: now, or behind what is being received. */
 function loop(iface: u32, group: u32): void {
+  // rules set the TTL anew in every round
+  if (++rounds > MOST_ROUNDS) {
+    unmodelled(UNMODELLED_ENDLESS);
+    return;
+  }
   set(FIELD_IN_IFACE, iface);
   set(FIELD_OUT_IFACE, 0);
   orphan();

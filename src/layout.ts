@@ -639,6 +639,7 @@ export const UNMODELLED_REASSEMBLY = 2;
 export const UNMODELLED_FRAGMENTS_LO = 3;
 export const UNMODELLED_PROTOCOL = 4;
 export const UNMODELLED_LIFELESS = 5;
+export const UNMODELLED_ENDLESS = 6;
 
 export const WHERE_ROUTING = 5;
 export const WHERE_BEFORE_NETFILTER = 6;

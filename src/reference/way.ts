@@ -55,6 +55,8 @@ export interface Surroundings {
 
 const LOOPBACK = 0x7f000001;
 const LOOPBACK_NAME = "lo";
+/** More than any TTL lasts: rules set it anew in every round. */
+const MOST_ROUNDS = 1000;
 /** Of transport headers that are longer than the shortest fragment. */
 const HEADER_BYTES: ReadonlyMap<number, number> = new Map([
   [PROTO_TCP, 20],
@@ -150,6 +152,8 @@ export class Way {
   /** What has left by lo and has not come in yet. */
   readonly #backlog: { readonly skb: Traveller; readonly iface: Interface }[] = [];
   #busy = false;
+  /** How often something has left by lo. */
+  #rounds = 0;
 
   constructor(around: Surroundings, arrival: Arrival) {
     this.#around = around;
@@ -439,6 +443,7 @@ export class Way {
   }
 
   #loop(skb: Traveller, iface: Interface): void {
+    if (++this.#rounds > MOST_ROUNDS) throw this.#unsupported("it comes in by lo again and again, without end");
     this.#backlog.push({ skb, iface });
     this.#drain();
   }

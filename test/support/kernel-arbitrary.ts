@@ -47,14 +47,16 @@ export function drawKernelWorld(seed: number, packetCount: number, connections =
   // how many redirects a sender gets hangs on milliseconds: there each packet comes from another one
   const redirects = packetCount > 0 && draw.chance(0.15);
   if (redirects) Object.assign(host["sysctl"] as object, { "net/ipv4/conf/all/send_redirects": 1 });
-  const rules = drawRules(draw, draw.chance(0.2), connections);
+  const drawn = drawRules(draw, draw.chance(0.2), connections);
+  // what goes round over lo comes to an end only as long as nothing sets its TTL
+  const rules = JSON.stringify(host).includes("dev lo") ? drawn.replaceAll(/--ttl-(set|inc)/g, "--ttl-dec") : drawn;
   const tracking =
     host["conntrack"] === true ||
     /conntrack|--state|connmark|-j (DNAT|SNAT|MASQUERADE|REDIRECT|NETMAP|CT|NOTRACK|CONNMARK)/.test(rules);
   const packets: Json[] = [];
   while (packets.length < packetCount) {
-    const drawn = drawKernelPacket(draw, host, tracking);
-    const packet = redirects ? fromAnother(drawn, packets.length) : drawn;
+    const plain = drawKernelPacket(draw, host, tracking);
+    const packet = redirects ? fromAnother(plain, packets.length) : plain;
     packets.push(...(draw.chance(0.04) ? inFragments(draw, packet, packets.length) : [packet]));
   }
   return { rules, host, packets, args: ["--stateless", "--trace"] };
