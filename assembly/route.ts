@@ -135,7 +135,8 @@ export function validSource(firewall: usize, src: u32, dst: u32, inIface: u32, o
   const type = load<u32>(back, ROUTE_TYPE);
   if (!leads(type)) return withoutWay;
   if (type != ROUTE_UNICAST && (type != ROUTE_LOCAL || !acceptLocal)) return SOURCE_REFUSED;
-  if (load<u32>(back, ROUTE_IFACE) == inIface) return linkOf(back);
+  const isLo = inIface == load<u32>(firewall, FIREWALL_LO);
+  if (load<u32>(back, ROUTE_IFACE) == inIface || (type == ROUTE_LOCAL && isLo)) return linkOf(back);
   if (load<u32>(iface, IFACE_ADDRESS) == NONE) return withoutWay;
   if (filter == 1) return SOURCE_REFUSED;
   const again = lookUp(firewall, src, dst, from, inIface, counted);

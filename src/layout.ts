@@ -877,6 +877,8 @@ export const STATUS_STATE = 1024;
 /** Its zone holds in the original direction alone, in that of replies alone. The highest bits. */
 export const STATUS_ZONE_ORIGINAL = 2048;
 export const STATUS_ZONE_REPLY = 4096;
+/** lastEnd has been written. */
+export const STATUS_LAST_END = 8192;
 
 /** TCP states, as enum tcp_conntrack. */
 export const TCP_NONE = 0;

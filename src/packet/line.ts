@@ -168,7 +168,8 @@ function frameOf(dstMac: number | null, iface: Interface, dst: number): Arrival[
     return dst >>> 28 === 14 ? "multicast" : "host";
   }
   if (dstMac === (iface.mac ?? 0)) return "host";
-  if (dstMac === BROADCAST_MAC) return "broadcast";
+  // lo has no broadcast address
+  if (dstMac === BROADCAST_MAC && iface.name !== "lo") return "broadcast";
   // the lowest bit of the first byte
   return Math.floor(dstMac / 2 ** 40) % 2 === 1 ? "multicast" : "otherhost";
 }

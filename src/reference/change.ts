@@ -93,11 +93,12 @@ function ecn({ ect, ece, cwr }: EcnTarget, skb: Skb): "drop" | "go on" {
   if (ece === null && cwr === null) return "go on";
   const { packet } = skb;
   if (packet.fragmentOffset > 0 || packet.length - packet.headerLength < 20) return "drop";
-  skb.writable = Math.max(skb.writable ?? 0, TCP_BYTES);
   let flags = packet.tcpFlags;
   if (ece !== null) flags = (flags & ~TCP_FLAGS.ECE) | (ece * TCP_FLAGS.ECE);
   if (cwr !== null) flags = (flags & ~TCP_FLAGS.CWR) | (cwr * TCP_FLAGS.CWR);
-  if (flags !== packet.tcpFlags) skb.packet = withFlags(packet, flags);
+  if (flags === packet.tcpFlags) return "go on";
+  skb.writable = Math.max(skb.writable ?? 0, TCP_BYTES);
+  skb.packet = withFlags(packet, flags);
   return "go on";
 }
 
