@@ -236,7 +236,8 @@ function onLink(firewall: usize, iface: u32, src: u32, dst: u32): i32 {
   pathMtu = load<u32>(ifaceOf(firewall, iface), IFACE_MTU);
   pathSrc = src;
   pathGroup = dst == LIMITED_BROADCAST || isMulticast(dst);
-  pathLocal = iface == lo || dst == LIMITED_BROADCAST || dst == ALL_HOSTS;
+  // of what goes to other groups the host is no member, on lo neither
+  pathLocal = isMulticast(dst) ? dst == ALL_HOSTS : iface == lo || dst == LIMITED_BROADCAST;
   return 0;
 }
 

@@ -221,6 +221,7 @@ export class Way {
     if (skb.path === null && !this.#route(skb, iface)) return;
     if (skb.forwards) this.#forward(skb, false);
     else if (skb.path!.local) this.#deliver(skb);
+    else this.#drop(skb);
   }
 
   #natPrerouting(skb: Traveller): Step {
