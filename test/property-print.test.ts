@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseRuleset } from "../src/rules/parse.ts";
 import { printRuleset, type PrintOptions } from "../src/rules/print.ts";
+import { rulesOf } from "../src/rules/ruleset.ts";
 import type { Counters, Ruleset } from "../src/rules/ruleset.ts";
 import { forAll, ruleset } from "./support/arbitrary.ts";
 
@@ -30,7 +31,7 @@ test("every rule that is parsed keeps its line", () => {
   forAll(ruleset(), { runs: RUNS / 5, seed: SEED + 2 }, (drawn) => {
     const text = print(drawn);
     const lines = text.split("\n");
-    const rules = parse(text).tables.flatMap((table) => table.chains.flatMap((chain) => chain.rules));
+    const rules = rulesOf(parse(text));
     assert.equal(rules.length, lines.filter((line) => /^(\[\d+:\d+\] )?-A /.test(line)).length);
     for (const rule of rules) assert.equal(rule.text, lines[rule.position.line - 1]);
   });

@@ -6,6 +6,7 @@ import type { RuleCounter } from "../classifier.ts";
 import type { Answer } from "../firewall.ts";
 import type { Arrival } from "../packet/packet.ts";
 import { Reference } from "../reference/reference.ts";
+import { rulesOf } from "../rules/ruleset.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
 
 export const ENGINES = ["wasm", "reference", "both"] as const;
@@ -82,11 +83,11 @@ function oneByOne(arrivals: readonly Arrival[], answer: (arrival: Arrival, place
 }
 
 /** Some rule remembers what it has seen, or a set forgets: the answer to a packet depends on those before it. */
-export function remembers({ tables, sets = [] }: Ruleset): boolean {
-  const rules = tables.flatMap((table) => table.chains.flatMap((chain) => chain.rules));
+export function remembers(ruleset: Ruleset): boolean {
+  const { sets = [] } = ruleset;
   return (
     sets.some(({ timeout }) => timeout !== null) ||
-    rules.some(
+    rulesOf(ruleset).some(
       ({ matches, target }) =>
         target?.kind === "SET" ||
         matches.some(

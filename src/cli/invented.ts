@@ -3,6 +3,7 @@
 
 import { parseHost } from "../host/parse.ts";
 import type { Host } from "../host/host.ts";
+import { rulesOf } from "../rules/ruleset.ts";
 import type { InterfaceTest, Ruleset } from "../rules/ruleset.ts";
 
 const MOST_INTERFACES = 64;
@@ -21,8 +22,9 @@ export function inventHost(rulesets: readonly Ruleset[]): { readonly host: Host;
 }
 
 function interfaceTests(ruleset: Ruleset): InterfaceTest[] {
-  const rules = ruleset.tables.flatMap((table) => table.chains.flatMap((chain) => chain.rules));
-  return rules.flatMap(({ header }) => [header.inIface, header.outIface]).filter((test) => test !== null);
+  return rulesOf(ruleset)
+    .flatMap(({ header }) => [header.inIface, header.outIface])
+    .filter((test) => test !== null);
 }
 
 function nameThatMeets({ name, wildcard }: InterfaceTest): string {

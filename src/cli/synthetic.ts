@@ -8,6 +8,7 @@ import type { Host } from "../host/host.ts";
 import type { Arrival } from "../packet/packet.ts";
 import { UnsupportedError } from "../reference/error.ts";
 import { Reference } from "../reference/reference.ts";
+import { rulesOf } from "../rules/ruleset.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
 import type { TrafficKind } from "../traffic/traffic.ts";
 import { printCounters } from "./counts.ts";
@@ -120,16 +121,12 @@ export async function streamSynthetic(ruleset: Ruleset, host: Host, options: Syn
 
 /** One packet in so many is checked. */
 function checkedOf(packets: number, ruleset: Ruleset): number {
-  return Math.max(CHECKED_OF, Math.ceil((packets * rulesOf(ruleset)) / MOST_RULES_WALKED));
+  return Math.max(CHECKED_OF, Math.ceil((packets * rulesOf(ruleset).length) / MOST_RULES_WALKED));
 }
 
 /** So many packets are checked, the first of all. */
 function checkedFirst(ruleset: Ruleset): number {
-  return Math.min(CHECKED_FIRST, Math.ceil(MOST_RULES_WALKED / Math.max(1, rulesOf(ruleset))));
-}
-
-function rulesOf(ruleset: Ruleset): number {
-  return ruleset.tables.flatMap((table) => table.chains).reduce((sum, chain) => sum + chain.rules.length, 0);
+  return Math.min(CHECKED_FIRST, Math.ceil(MOST_RULES_WALKED / Math.max(1, rulesOf(ruleset).length)));
 }
 
 /** Packets a second over the whole way; the time it takes to make them is told beside it. */

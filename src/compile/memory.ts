@@ -2,7 +2,7 @@
 // Copies of a rule in several hooks share it.
 
 import { stampsKept } from "../net/recent.ts";
-import { TABLES } from "../rules/ruleset.ts";
+import { rulesOf, TABLES } from "../rules/ruleset.ts";
 import type { Ruleset, Target } from "../rules/ruleset.ts";
 import { DRAWS } from "./condition.ts";
 
@@ -48,7 +48,7 @@ export class MemoryTable {
 
   #readLists(ruleset: Ruleset): RecentList[] {
     const lists: RecentList[] = [];
-    for (const { matches } of ruleset.tables.flatMap(({ chains }) => chains.flatMap(({ rules }) => rules))) {
+    for (const { matches } of rulesOf(ruleset)) {
       for (const match of matches) {
         if (match.kind !== "recent") continue;
         const known = this.#listNumbers.get(match.name);

@@ -9,6 +9,7 @@
 // rounded to 31 bits.
 
 import type { RuleRef } from "../classifier.ts";
+import { rulesOf } from "../rules/ruleset.ts";
 import type { Chain, Hook, Rule, Ruleset, TableName } from "../rules/ruleset.ts";
 import { needsTracking } from "../compile/tracking.ts";
 import { RuleError } from "../rules/error.ts";
@@ -79,7 +80,7 @@ export function compareChain(
   const guards = new Guards(diagram, rulesets);
   const outcomes = new Outcomes(diagram);
   const tables = [alignment.old.table, alignment.new.table];
-  const rules = tables.flatMap(({ chains }) => chains.flatMap((chain) => chain.rules));
+  const rules = rulesOf({ tables });
   refuseLengthBehindMss(rules);
 
   const tracked = rulesets.every(needsTracking);

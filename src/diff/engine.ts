@@ -8,6 +8,7 @@ import { benchChain } from "../firewall.ts";
 import type { BenchChain } from "../firewall.ts";
 import { FIELD_COUNT, FIELD_CT_STATE, FIELD_MARK, FIELD_OUT_IFACE } from "../layout.ts";
 import { RuleError } from "../rules/error.ts";
+import { rulesOf } from "../rules/ruleset.ts";
 import type { Hook, Rule, Ruleset } from "../rules/ruleset.ts";
 import type { Side } from "./program.ts";
 import type { Witness } from "./witness.ts";
@@ -71,8 +72,7 @@ export class EngineJudge {
 /** The interface that stands in a table for all those which the rules do not tell from this one. */
 export function standIn(name: string, ruleset: Ruleset, interfaces: InterfaceTable): string {
   if (interfaces.has(name)) return name;
-  const wildcards = ruleset.tables
-    .flatMap(({ chains }) => chains.flatMap(({ rules }) => rules))
+  const wildcards = rulesOf(ruleset)
     .flatMap(({ header }) => [header.inIface, header.outIface])
     .filter((test) => test?.wildcard === true && test.name !== "" && name.startsWith(test.name))
     .map((test) => test!.name)

@@ -5,6 +5,7 @@
 // by the rules on the way there, and rules of two rule sets that correspond have one name, so that their facts are shared.
 
 import { printMatch } from "../rules/print.ts";
+import { rulesOf } from "../rules/ruleset.ts";
 import type { Chain, Match, Rule, Ruleset } from "../rules/ruleset.ts";
 import type { Diagram, Node } from "./diagram.ts";
 import { FIRST_GUARD_BIT } from "./space.ts";
@@ -100,9 +101,7 @@ export class Guards {
 
   constructor(diagram: Diagram, rulesets: readonly Ruleset[]) {
     this.#diagram = diagram;
-    for (const { target } of rulesets.flatMap(({ tables }) =>
-      tables.flatMap(({ chains }) => chains.flatMap(({ rules }) => rules)),
-    )) {
+    for (const { target } of rulesets.flatMap(rulesOf)) {
       if (target !== null) this.#targets.add("name" in target ? target.name : target.kind);
     }
   }

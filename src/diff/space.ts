@@ -4,7 +4,7 @@
 // chain would tell (types of addresses, who owns the socket) is a field like any other. Guards are bits behind all fields.
 
 import { PROTO_ICMP, PROTO_TCP, PROTO_UDP } from "../net/protocol.ts";
-import { ADDRESS_TYPES } from "../rules/ruleset.ts";
+import { ADDRESS_TYPES, rulesOf } from "../rules/ruleset.ts";
 import type { Hook, InterfaceTest, Ruleset, TableName } from "../rules/ruleset.ts";
 import { FALSE, TRUE } from "./diagram.ts";
 import type { Diagram, Node } from "./diagram.ts";
@@ -211,7 +211,7 @@ export class InterfaceClasses {
 
   constructor(rulesets: readonly Ruleset[]) {
     const tests = rulesets
-      .flatMap(({ tables }) => tables.flatMap(({ chains }) => chains.flatMap(({ rules }) => rules)))
+      .flatMap(rulesOf)
       .flatMap(({ header }) => [header.inIface, header.outIface])
       .filter((test) => test !== null);
     const exact = new Set(tests.filter(({ wildcard }) => !wildcard).map(({ name }) => name));

@@ -8,6 +8,7 @@ import { PROTO_ICMP, PROTO_SCTP, PROTO_TCP, PROTO_UDP, PROTO_UDPLITE } from "../
 import { u16At } from "../packet/bytes.ts";
 import { ICMP_ERRORS } from "../packet/decode.ts";
 import type { Packet } from "../packet/packet.ts";
+import { rulesOf } from "../rules/ruleset.ts";
 import type { Match, Ruleset, Target } from "../rules/ruleset.ts";
 import type { Connection, Connections, Direction, Zone } from "./connection.ts";
 import type { Attached } from "./skb.ts";
@@ -28,8 +29,9 @@ const TRACKING_TARGETS = ["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP", "C
 
 /** Connections are tracked if the host has it on, or any rule of any table needs it. */
 export function tracks(ruleset: Ruleset, host: Host): boolean {
-  const rules = ruleset.tables.flatMap((table) => table.chains.flatMap((chain) => chain.rules));
-  return host.conntrack || rules.some(({ matches, target }) => matches.some(matchTracks) || targetTracks(target));
+  return (
+    host.conntrack || rulesOf(ruleset).some(({ matches, target }) => matches.some(matchTracks) || targetTracks(target))
+  );
 }
 
 function matchTracks({ kind }: Match): boolean {

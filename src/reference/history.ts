@@ -3,6 +3,7 @@
 // recent_mt() and what it calls in net/netfilter/xt_recent.c; quota_mt() in xt_quota.c.
 
 import { RECENT_ENTRIES, recentClock, stampsKept } from "../net/recent.ts";
+import { rulesOf } from "../rules/ruleset.ts";
 import type { QuotaMatch, RecentMatch, Ruleset } from "../rules/ruleset.ts";
 import type { MatchPlace } from "./memory.ts";
 
@@ -31,7 +32,7 @@ export class History {
   #clock = 0;
 
   constructor(ruleset: Ruleset) {
-    for (const { matches } of ruleset.tables.flatMap(({ chains }) => chains.flatMap(({ rules }) => rules))) {
+    for (const { matches } of rulesOf(ruleset)) {
       for (const match of matches) {
         if (match.kind !== "recent") continue;
         const kept = stampsKept(match.hitcount);

@@ -2,7 +2,7 @@
 
 import { RuleError } from "./error.ts";
 import { nameOfMatch } from "./names.ts";
-import { SET_TYPES } from "./ruleset.ts";
+import { rulesOf, SET_TYPES } from "./ruleset.ts";
 import type { IpSet, Match, Rule, Ruleset, SetRef, Target } from "./ruleset.ts";
 
 /** Sets by name. */
@@ -67,8 +67,7 @@ function refuseAll(unknown: readonly Unknown[]): void {
 
 /** What of a rule the engine does not know yet, and the reference does, as a sentence with its line; null: nothing. */
 export function engineLacks(ruleset: Ruleset): string | null {
-  const rules = ruleset.tables.flatMap(({ chains }) => chains.flatMap((chain) => chain.rules));
-  for (const { matches, position } of rules) {
+  for (const { matches, position } of rulesOf(ruleset)) {
     const match = matches.find(({ kind }) => kind === "connbytes" || kind === "connlimit");
     if (match !== undefined) {
       return `${position.file}:${position.line}: match ${match.kind} is not modelled by the engine yet`;

@@ -45,6 +45,11 @@ export interface Ruleset {
   readonly sets?: readonly IpSet[];
 }
 
+/** All rules, in the order of tables and chains. */
+export function rulesOf({ tables }: Pick<Ruleset, "tables">): readonly Rule[] {
+  return tables.flatMap(({ chains }) => chains.flatMap(({ rules }) => rules));
+}
+
 export interface Table {
   readonly name: TableName;
   /** Built-in chains first, in the kernel's order and all of them, then user chains by name, as libiptc keeps them. */

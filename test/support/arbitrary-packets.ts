@@ -5,6 +5,7 @@
 // host's addresses, its neighbours and what lies behind its routes. Then a field may be drawn anew, so that tests fail too.
 
 import { formatAddress } from "../../src/net/address.ts";
+import { rulesOf } from "../../src/rules/ruleset.ts";
 import type { Hook, NegatableRange, Range, Rule, Ruleset, Table } from "../../src/rules/ruleset.ts";
 import type { Place, Surroundings } from "./arbitrary-host.ts";
 import { ICMP, TCP, UDP } from "./arbitrary-rules.ts";
@@ -104,7 +105,7 @@ function noAim(draw: Draw, options: PacketOptions): Aim {
 
 function takeStock(draw: Draw, ruleset: Ruleset, surroundings: Surroundings, options: PacketOptions): Stock {
   const { ifaces, own, near, far, odd, marks } = surroundings;
-  const rules = ruleset.tables.flatMap((table) => table.chains.flatMap((chain) => chain.rules));
+  const rules = rulesOf(ruleset);
   const edges = [...new Set(rules.flatMap(addressEdges))];
   const onWay: Place[] = [...near, ...far];
   const leadsTo = new Map(onWay.map(({ address, iface }) => [address, iface]));

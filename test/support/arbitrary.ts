@@ -4,6 +4,7 @@
 // with its packets kept, where drawing anew would make other packets.
 
 import fc from "fast-check";
+import { rulesOf } from "../../src/rules/ruleset.ts";
 import type { Ruleset } from "../../src/rules/ruleset.ts";
 import { drawHost, type HostJson } from "./arbitrary-host.ts";
 import { drawPackets, type PacketJson } from "./arbitrary-packets.ts";
@@ -71,7 +72,7 @@ export function drawWorld(number: number, options: WorldOptions): World {
 /** Some rule needs connection tracking, or the host has it on. */
 function tracks(rules: Ruleset, host: HostJson): boolean {
   if (host.conntrack === true) return true;
-  const all = rules.tables.flatMap((table) => table.chains.flatMap((chain) => chain.rules));
+  const all = rulesOf(rules);
   return all.some(
     ({ matches, target }) =>
       matches.some(({ kind }) => kind === "conntrack" || kind === "state") ||
