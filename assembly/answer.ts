@@ -82,12 +82,10 @@ import {
   SKB_TOLD,
   takeBack,
 } from "./packet";
+import { ICMP, TCP } from "./protocol";
 import { asSource, isMulticast, output, pathMtu, pathSrc } from "./route";
 import { close } from "./tcp";
 import { answerOut, takePath } from "./way";
-
-const ICMP: u32 = 1;
-const TCP: u32 = 6;
 
 /** An answer to an answer to an answer is the last: it is an ICMP error. */
 const MOST_LEVELS: u32 = 3;

@@ -104,15 +104,8 @@ import {
   touchSource,
   zonesOf,
 } from "./flow";
+import { GRE, ICMP, ICMPV6, SCTP, TCP, UDP, UDPLITE } from "./protocol";
 import { isValid, PACKET_ACCEPTED, PACKET_AGAIN, PACKET_INVALID, segment } from "./tcp";
-
-const ICMP: u32 = 1;
-const TCP: u32 = 6;
-const UDP: u32 = 17;
-const GRE: u32 = 47;
-const ICMPV6: u32 = 58;
-const SCTP: u32 = 132;
-const UDPLITE: u32 = 136;
 
 /** Flow record of the packet's connection; 0: it has none. */
 export let ct: usize = 0;

@@ -75,16 +75,9 @@ import {
   VERDICT_SENT,
   WAY_BYTES,
 } from "../src/layout";
+import { ACK, FIN, ICMP, PSH, RST, SYN, TCP, UDP } from "./protocol";
 import { aimed, behind, below, draw, drawFrom, start, traffic, wayFor } from "./traffic";
 
-const ICMP: u32 = 1;
-const TCP: u32 = 6;
-const UDP: u32 = 17;
-const FIN: u32 = 1;
-const SYN: u32 = 2;
-const RST: u32 = 4;
-const PSH: u32 = 8;
-const ACK: u32 = 16;
 const WINDOW: u32 = 0xffff;
 const ECHO: u32 = 8 << 8;
 const UNREACHABLE_HOST: u32 = (3 << 8) | 1;

@@ -65,10 +65,7 @@ import {
   zonesOfFlow,
 } from "./flow";
 import { draw } from "./guard";
-
-const ICMP: u32 = 1;
-const TCP: u32 = 6;
-const GRE: u32 = 47;
+import { GRE, ICMP, TCP } from "./protocol";
 
 /** A port was drawn by lot for the packet. */
 export let chosen = false;

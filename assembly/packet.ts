@@ -12,11 +12,11 @@ import { ct, ctReply, setConnection } from "./conntrack";
 import { markTrace } from "./look-up";
 import { copyRecord } from "./memory";
 import { changeOrigin } from "./origin";
+import { ICMP } from "./protocol";
 
 /** The packet's record, then SKB_ words. */
 export const CURRENT = memory.data(128, 16);
 const CONTEXT_BYTES: usize = 128;
-const ICMP: u32 = 1;
 
 /** u32: its decision record. */
 export const SKB_OUT: usize = 64;

@@ -50,11 +50,7 @@ import {
 } from "../src/layout";
 import { kill, refresh, timeoutOf } from "./conntrack";
 import { addStatus, now, statusOf } from "./flow";
-
-const FIN: u32 = 1;
-const SYN: u32 = 2;
-const RST: u32 = 4;
-const ACK: u32 = 16;
+import { ACK, FIN, RST, SYN } from "./protocol";
 
 export const PACKET_INVALID: i32 = 0;
 export const PACKET_ACCEPTED: i32 = 1;

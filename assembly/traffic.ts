@@ -57,12 +57,7 @@ import {
   WAY_PREFIX_COUNT,
   WAY_PREFIXES,
 } from "../src/layout";
-
-const ICMP: u32 = 1;
-const TCP: u32 = 6;
-const UDP: u32 = 17;
-const SYN: u32 = 2;
-const ACK: u32 = 16;
+import { ACK, ICMP, SYN, TCP, UDP } from "./protocol";
 
 /** Connections of `zipf`, and the reach of `flows` into the past. */
 const FLOWS: u32 = 1 << 20;

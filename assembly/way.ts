@@ -189,6 +189,7 @@ import {
   unqueue,
 } from "./packet";
 import { dataOf } from "./program";
+import { ICMP } from "./protocol";
 import {
   ALL_HOSTS,
   asSource,
@@ -210,8 +211,6 @@ import {
   SOURCE_REFUSED,
   validSource,
 } from "./route";
-
-const ICMP: u32 = 1;
 
 export let firewall: usize = 0;
 /** Its FIREWALL_ bits. */
