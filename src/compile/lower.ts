@@ -76,6 +76,7 @@ import type {
   RejectKind,
   Rule,
   SetRef,
+  EcnTarget,
   SetTarget,
   Table,
   Target,
@@ -140,6 +141,13 @@ function fieldsChanged(target: Target): number {
     default:
       return 0;
   }
+}
+
+/** What the clause of a rule that counts has beside its boxes. */
+interface Counted {
+  readonly rule: number;
+  readonly tests: Stage["tests"];
+  readonly counts: boolean;
 }
 
 class Lowering {
@@ -342,53 +350,47 @@ class Lowering {
     }
   }
 
-  /** One clause that counts and says whether it holds, then one for each set, all in the same boxes. */
   #set(
     { add, del, map, exist, timeout, mapMark }: SetTarget,
     boxes: readonly Box[],
-    options: { rule: number; tests: Stage["tests"]; counts: boolean },
+    options: Counted,
     region: readonly Box[],
   ): void {
-    const inside = newLabel();
-    const after = newLabel();
-    this.#builder.add(boxes, ACTION_SKIP, { ...options, to: inside });
-    this.#builder.add(region, ACTION_SKIP, { to: after });
-    this.#builder.place(inside);
-    const change = (ref: SetRef | null, op: number): void => {
-      if (ref === null) return;
-      const arg = this.#context.ipsets.numberOf(ref.name);
-      this.#builder.add(boxes, ACTION_IPSET, { arg, arg2: timeout ?? NONE, field: op | showOf(ref.sides) });
-    };
-    change(add, exist ? IPSET_RENEW : IPSET_ADD);
-    change(del, IPSET_DELETE);
-    if (mapMark) change(map, IPSET_MAP);
-    this.#builder.place(after);
+    this.#within(boxes, options, region, () => {
+      const change = (ref: SetRef | null, op: number): void => {
+        if (ref === null) return;
+        const arg = this.#context.ipsets.numberOf(ref.name);
+        this.#builder.add(boxes, ACTION_IPSET, { arg, arg2: timeout ?? NONE, field: op | showOf(ref.sides) });
+      };
+      change(add, exist ? IPSET_RENEW : IPSET_ADD);
+      change(del, IPSET_DELETE);
+      if (mapMark) change(map, IPSET_MAP);
+    });
   }
 
-  /** One clause that counts and says whether it holds, then one for each field, all in the same boxes. */
-  #ecn(
-    { ect, ece, cwr }: Extract<Target, { kind: "ECN" }>,
-    boxes: readonly Box[],
-    options: { rule: number; tests: Stage["tests"]; counts: boolean },
-    region: readonly Box[],
-  ): void {
+  #ecn({ ect, ece, cwr }: EcnTarget, boxes: readonly Box[], options: Counted, region: readonly Box[]): void {
+    this.#within(boxes, options, region, () => {
+      if (ect !== null) this.#builder.add(boxes, ACTION_SET, { field: FIELD_TOS, arg: ect, arg2: ECT_MASK });
+      const arg = (ece ?? 0) * TCP_FLAGS.ECE + (cwr ?? 0) * TCP_FLAGS.CWR;
+      const arg2 = (ece === null ? 0 : TCP_FLAGS.ECE) + (cwr === null ? 0 : TCP_FLAGS.CWR);
+      if (arg2 !== 0) this.#builder.add(boxes, ACTION_ECN, { rule: options.rule, arg, arg2 });
+    });
+  }
+
+  /** One clause that counts and says whether it holds, then what `effects` adds, all in the same boxes. */
+  #within(boxes: readonly Box[], options: Counted, region: readonly Box[], effects: () => void): void {
     const inside = newLabel();
     const after = newLabel();
     this.#builder.add(boxes, ACTION_SKIP, { ...options, to: inside });
     this.#builder.add(region, ACTION_SKIP, { to: after });
     this.#builder.place(inside);
-    if (ect !== null) this.#builder.add(boxes, ACTION_SET, { field: FIELD_TOS, arg: ect, arg2: ECT_MASK });
-    const arg = (ece ?? 0) * TCP_FLAGS.ECE + (cwr ?? 0) * TCP_FLAGS.CWR;
-    const arg2 = (ece === null ? 0 : TCP_FLAGS.ECE) + (cwr === null ? 0 : TCP_FLAGS.CWR);
-    if (arg2 !== 0) {
-      this.#builder.add(boxes, ACTION_ECN, { rule: options.rule, arg, arg2 });
-    }
+    effects();
     this.#builder.place(after);
   }
 
   #call(
     target: Extract<Target, { kind: "jump" | "goto" }>,
-    options: { rule: number; tests: Stage["tests"]; counts: boolean },
+    options: Counted,
     stage: Stage,
     region: readonly Box[],
     end: Label,
