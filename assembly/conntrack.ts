@@ -98,10 +98,10 @@ import {
   srcOf,
   statusOf,
   sweepAll,
-  nextUnless,
   touch,
   touchFlow,
   touchSource,
+  touchSwept,
   zonesOf,
 } from "./flow";
 import { GRE, ICMP, ICMPV6, SCTP, TCP, UDP, UDPLITE } from "./protocol";
@@ -112,10 +112,10 @@ export let ct: usize = 0;
 /** The packet goes in the direction of the replies: 1. */
 export let ctReply: u32 = 0;
 /** The connection that first packets have whose state is told. */
-export const TOLD = memory.data(112, 16);
+export const TOLD = memory.data(104, 16);
 
 /** Stands for the connection of a packet of which a rule of raw has said how it is to be tracked: all zeros. */
-const TEMPLATE = memory.data(112, 16);
+const TEMPLATE = memory.data(104, 16);
 let templateMarkAt: usize = 0;
 
 /** How a rule of raw wants the packet to be tracked (TEMPLATE_ bits); 0: none has said so. */
@@ -161,7 +161,7 @@ let loaded: u32 = 0;
  */
 export function warm(packets: usize, count: u32): void {
   if (flowCount < MANY_FLOWS) return;
-  let sum: u32 = 0;
+  let sum = touchSwept();
   for (let i: u32 = 0; i < count; i++) {
     const packet = packets + ((<usize>i) << 6);
     const ports = portsFrom(packet, 0);
@@ -180,13 +180,6 @@ export function warm(packets: usize, count: u32): void {
     const proto = get(packet, FIELD_PROTO);
     const ports = portsFrom(packet, 0);
     sum += touch(get(packet, FIELD_DST), src, invertPorts(ports, proto), proto) + touchSource(src, ports, proto);
-  }
-  for (let i: u32 = 0; i < count; i++) {
-    const packet = packets + ((<usize>i) << 6);
-    const link = load<u32>(LINKS + ((<usize>i) << 2));
-    if (link == 0) continue;
-    const next = nextUnless(link, get(packet, FIELD_SRC), get(packet, FIELD_DST));
-    if (next != 0) sum += touchFlow(<usize>(next & ~1));
   }
   loaded += sum;
 }

@@ -90,10 +90,11 @@ function kube(count: number, draw: Random): string {
       [1, "udp"],
     ]);
     const port = draw.pick([80, 443, 53, 8080, 9090, 3000, 5432, 6379, 9200]);
+    // seven rules a service, about
     const endpoints = draw.weighted([
-      [5, 1],
-      [3, 3],
-      [2, draw.between(4, 12)],
+      [7, 1],
+      [2, 2],
+      [1, draw.between(3, 8)],
     ]);
     users.push(service);
     services.push(`-A KUBE-SERVICES -d ${ip}/32 -p ${proto} -m ${proto} --dport ${port} -j ${service}`);

@@ -806,7 +806,7 @@ export const QUOTED_SHORT = 1;
 export const QUOTED_WHOLE = 2;
 
 /*
- * Flow record: 112 bytes, a connection. Times are seconds of the packets' clock.
+ * Flow record: 104 bytes, a connection. Times are seconds of the packets' clock.
  *
  *   0  tuple of the original direction: u32 src, u32 dst, u16 sport (ICMP: id), u16 dport (ICMP: type << 8 | code)
  *  12  tuple of the replies
@@ -814,18 +814,18 @@ export const QUOTED_WHOLE = 2;
  *  26  u16  zone
  *  28  u16  status     STATUS_ bits
  *  30  u16  masquerade interface that MASQUERADE hid it behind; 0: none
- *  32  u32  links[2]   next in the chain of each tuple: address of a flow | direction
- *  40  u32  next, 44 u32 previous, of the flows set up for source translation
- *  48  f64  expires    while it is not confirmed: seconds that it will live
- *  56  u32  mark
- *  60  TCP: for each direction u32 end, maxEnd, maxWindow, maxAck; then u32 lastSeq, lastAck, lastEnd
- *      UDP: f64 at 64 from when on it is a stream
- * 104  u8   flags[2]   SEEN_ bits of each direction
- * 106  u8   scales     window scale of the original direction, of replies << 4
- * 107  u8   lastFlags  SEEN_ bits
- * 108  u16  lastWindow
- * 110  u8   last       TCP_ index of the last packet | direction << 3 | its window scale << 4
- * 111  u8   retransmissions
+ *  32  u32  next, 36 u32 previous, of the flows set up for source translation
+ *  40  f64  expires    while it is not confirmed: seconds that it will live
+ *  48  u32  mark
+ *  52  TCP: for each direction u32 end, maxEnd, maxWindow, maxAck; then u32 lastSeq, lastAck, lastEnd
+ *      UDP: f64 at 56 from when on it is a stream
+ *      of one that has ended in place of lastEnd: the flow that ended before
+ *  96  u8   flags[2]   SEEN_ bits of each direction
+ *  98  u8   scales     window scale of the original direction, of replies << 4
+ *  99  u8   lastFlags  SEEN_ bits
+ * 100  u16  lastWindow
+ * 102  u8   last       TCP_ index of the last packet | direction << 3 | its window scale << 4
+ * 103  u8   retransmissions
  */
 export const FLOW_TUPLE_BYTES = 12;
 export const FLOW_TUPLE_SRC = 0;
@@ -836,28 +836,28 @@ export const FLOW_TCP_STATE = 25;
 export const FLOW_ZONE = 26;
 export const FLOW_STATUS = 28;
 export const FLOW_MASQUERADE = 30;
-export const FLOW_LINK = 32;
-export const FLOW_BY_SOURCE_NEXT = 40;
-export const FLOW_BY_SOURCE_PREVIOUS = 44;
-export const FLOW_EXPIRES = 48;
-export const FLOW_MARK = 56;
-export const FLOW_SEEN = 60;
+export const FLOW_BY_SOURCE_NEXT = 32;
+export const FLOW_BY_SOURCE_PREVIOUS = 36;
+export const FLOW_EXPIRES = 40;
+export const FLOW_MARK = 48;
+export const FLOW_SEEN = 52;
 export const FLOW_SEEN_BYTES = 16;
-export const FLOW_SEEN_END = 60;
-export const FLOW_SEEN_MAX_END = 64;
-export const FLOW_SEEN_MAX_WINDOW = 68;
-export const FLOW_SEEN_MAX_ACK = 72;
-export const FLOW_STREAM = 64;
-export const FLOW_LAST_SEQ = 92;
-export const FLOW_LAST_ACK = 96;
-export const FLOW_LAST_END = 100;
-export const FLOW_SEEN_FLAGS = 104;
-export const FLOW_SCALES = 106;
-export const FLOW_LAST_FLAGS = 107;
-export const FLOW_LAST_WINDOW = 108;
-export const FLOW_LAST = 110;
-export const FLOW_RETRANSMISSIONS = 111;
-export const FLOW_BYTES = 112;
+export const FLOW_SEEN_END = 52;
+export const FLOW_SEEN_MAX_END = 56;
+export const FLOW_SEEN_MAX_WINDOW = 60;
+export const FLOW_SEEN_MAX_ACK = 64;
+export const FLOW_STREAM = 56;
+export const FLOW_LAST_SEQ = 84;
+export const FLOW_LAST_ACK = 88;
+export const FLOW_LAST_END = 92;
+export const FLOW_ENDED_BEFORE = 92;
+export const FLOW_SEEN_FLAGS = 96;
+export const FLOW_SCALES = 98;
+export const FLOW_LAST_FLAGS = 99;
+export const FLOW_LAST_WINDOW = 100;
+export const FLOW_LAST = 102;
+export const FLOW_RETRANSMISSIONS = 103;
+export const FLOW_BYTES = 104;
 
 export const STATUS_SEEN_REPLY = 1;
 export const STATUS_ASSURED = 2;
