@@ -24,7 +24,11 @@ import {
   CT_NEW,
   CT_RELATED,
   CT_UNTRACKED,
+  DETAIL_BAD_SUM,
+  DETAIL_CHUNKS_CUT,
+  DETAIL_FACTS,
   DETAIL_KEY,
+  DETAIL_SHOWN,
   DETAIL_QUOTED,
   DETAIL_QUOTED_DPORT,
   DETAIL_QUOTED_DST,
@@ -105,6 +109,7 @@ import {
   zonesOf,
 } from "./flow";
 import { GRE, ICMP, ICMPV6, SCTP, TCP, UDP, UDPLITE } from "./protocol";
+import { followSctp } from "./sctp";
 import { isValid, PACKET_ACCEPTED, PACKET_AGAIN, PACKET_INVALID, segment } from "./tcp";
 
 /** Flow record of the packet's connection; 0: it has none. */
@@ -255,11 +260,15 @@ export function track(packet: usize, detail: usize, incoming: bool): i32 {
   store<u32>(packet, CT_INVALID << 2, FIELD_CT_STATE * 4);
   const facts = get(packet, FIELD_FACTS);
   const proto = get(packet, FIELD_PROTO);
-  if (proto == SCTP || proto == UDPLITE || proto == ICMPV6) {
-    return (facts & FACT_MALFORMED) != 0 && proto != ICMPV6 ? TRACKED : TRACK_UNKNOWN;
-  }
+  if (proto == ICMPV6) return TRACK_UNKNOWN;
   if ((facts & FACT_MALFORMED) != 0) return TRACKED;
-  const broken = incoming && (facts & FACT_BAD_CHECKSUM) != 0 && (flags() & FIREWALL_CHECKSUM) != 0;
+  let hasBadSum = (facts & FACT_BAD_CHECKSUM) != 0;
+  if (proto == SCTP || proto == UDPLITE) {
+    const own = detail == 0 ? 0 : detailOf(detail, DETAIL_FACTS);
+    if ((own & DETAIL_SHOWN) == 0 || (own & DETAIL_CHUNKS_CUT) != 0) return TRACK_UNKNOWN;
+    hasBadSum = (own & DETAIL_BAD_SUM) != 0;
+  }
+  const broken = incoming && hasBadSum && (flags() & FIREWALL_CHECKSUM) != 0;
   if (proto == ICMP) {
     if (broken) return TRACKED;
     const type = get(packet, FIELD_ICMP) >> 8;
@@ -283,7 +292,7 @@ export function track(packet: usize, detail: usize, incoming: bool): i32 {
       setReply(flow, src, dst, ports, proto);
     }
     const status = statusOf(flow);
-    const result = broken && (proto == TCP || proto == UDP) ? PACKET_INVALID : handle(flow, reply, packet, detail);
+    const result = broken && hasOwnSum(proto) ? PACKET_INVALID : handle(flow, reply, packet, detail);
     if (result == PACKET_AGAIN) continue;
     if (result == PACKET_INVALID) {
       if (fresh) discard(flow);
@@ -295,6 +304,11 @@ export function track(packet: usize, detail: usize, incoming: bool): i32 {
     store<u32>(packet, (state << 2) | natBits(flow), FIELD_CT_STATE * 4);
     return TRACKED;
   }
+}
+
+/** Its checksum is tested when its connection is known; that of ICMP before. */
+function hasOwnSum(proto: u32): bool {
+  return proto == TCP || proto == UDP || proto == SCTP || proto == UDPLITE;
 }
 
 function flags(): u32 {
@@ -400,6 +414,11 @@ function handle(flow: usize, reply: u32, packet: usize, detail: usize): i32 {
     const type = get(packet, FIELD_ICMP) >> 8;
     if (reply == 0 && type != 8 && type != 13 && type != 15 && type != 17) return PACKET_INVALID;
     refresh(flow, timeoutOf(TIMEOUT_ICMP));
+  } else if (proto == SCTP) {
+    return followSctp(flow, reply, detail);
+  } else if (proto == UDPLITE) {
+    refresh(flow, timeoutOf(answered ? TIMEOUT_UDP_STREAM : TIMEOUT_UDP));
+    if (answered && (status & STATUS_ASSURED) == 0) addStatus(flow, STATUS_ASSURED | STATUS_CHANGED);
   } else if (proto == GRE) {
     refresh(flow, timeoutOf(answered ? TIMEOUT_GRE_STREAM : TIMEOUT_GRE));
     if (answered && (status & STATUS_ASSURED) == 0) addStatus(flow, STATUS_ASSURED | STATUS_CHANGED);

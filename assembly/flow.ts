@@ -233,6 +233,9 @@ export function find(src: u32, dst: u32, ports: u32, proto: u32, zones: u32): us
 }
 
 function findHashed(hash: u32, src: u32, dst: u32, ports: u32, proto: u32, zones: u32): usize {
+  // of zones that differ by direction the kernel looks up that of the original direction first (resolve_normal_ct())
+  const differs = (zones & 0xffff) != zones >> 16;
+  let second: usize = 0;
   const tag = tagOf(hash);
   const home = bucketFor(hash);
   let bucket = home;
@@ -252,8 +255,12 @@ function findHashed(hash: u32, src: u32, dst: u32, ports: u32, proto: u32, zones
         continue;
       }
       if (!hasExpired(flow)) {
-        foundReply = reply;
-        return flow;
+        if (!differs || reply == 0) {
+          foundReply = reply;
+          return flow;
+        }
+        second = flow;
+        continue;
       }
       // its time has passed; another may have the same tuple
       expire(flow);
@@ -262,7 +269,8 @@ function findHashed(hash: u32, src: u32, dst: u32, ports: u32, proto: u32, zones
     if (load<u32>(bucket, BUCKET_PASSED) == 0) break;
     bucket = bucketAfter(bucket);
   } while (bucket != home);
-  return 0;
+  foundReply = 1;
+  return second;
 }
 
 export function hasExpired(flow: usize): bool {

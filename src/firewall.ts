@@ -129,7 +129,7 @@ export interface Tally {
     readonly where: Outcome["where"];
     readonly packets: number;
   }[];
-  /** Packets that the host model does not answer (SCTP connections, ...). */
+  /** Packets that the host model does not answer (source routes, ...). */
   readonly unmodelled: number;
   /** Which nat rule translated to what: destinations with their port, sources without. */
   readonly nat: readonly {

@@ -772,7 +772,23 @@ export const TALLY_BYTES = 512 + 4096 * 24;
  *  14  headerLength of the IP header
  *  15  offset    of the fragment, in bytes
  *  16  (zero)
+ *
+ * Of SCTP the first words are others:
+ *
+ *   0  tag       verification tag
+ *   1  initTag   that an INIT or INIT ACK gives
+ *   2  chunks    8 words: SCTP_ numbers of the chunks that connection tracking follows, 4 bits each from the low ones on, in
+ *                order; 0 ends them
+ *  10  flags     their T flags, a bit each
+ *  11  facts     DETAIL_ bits; of UDP-Lite too
  */
+export const DETAIL_TAG = 0;
+export const DETAIL_INIT_TAG = 1;
+export const DETAIL_CHUNKS = 2;
+export const DETAIL_CHUNK_FLAGS = 10;
+export const DETAIL_FACTS = 11;
+/** Chunks that fit. */
+export const DETAIL_MOST_CHUNKS = 32;
 export const DETAIL_SEQ = 0;
 export const DETAIL_ACK = 1;
 export const DETAIL_WINDOW = 2;
@@ -799,6 +815,44 @@ export const DETAIL_SACK_PERMITTED = 32;
 /** There are options at all. */
 export const DETAIL_HAS_OPTIONS = 64;
 
+/** The payload is known. */
+export const DETAIL_SHOWN = 1;
+/** The checksum of SCTP or UDP-Lite is not what conntrack wants. */
+export const DETAIL_BAD_SUM = 2;
+/** The chunks do not go together: do_basic_checks(). */
+export const DETAIL_ILL_MADE = 4;
+/** There is a DATA chunk, and one that is not in `chunks`. */
+export const DETAIL_DATA = 8;
+export const DETAIL_OTHER_CHUNKS = 16;
+/** The INIT or INIT ACK is cut short. */
+export const DETAIL_NO_INIT_TAG = 32;
+/** More chunks than fit. */
+export const DETAIL_CHUNKS_CUT = 64;
+
+/** Chunks of SCTP that connection tracking follows. */
+export const SCTP_INIT = 1;
+export const SCTP_INIT_ACK = 2;
+export const SCTP_ABORT = 3;
+export const SCTP_SHUTDOWN = 4;
+export const SCTP_SHUTDOWN_ACK = 5;
+export const SCTP_ERROR = 6;
+export const SCTP_COOKIE_ECHO = 7;
+export const SCTP_COOKIE_ACK = 8;
+export const SCTP_SHUTDOWN_COMPLETE = 9;
+export const SCTP_HEARTBEAT = 10;
+export const SCTP_HEARTBEAT_ACK = 11;
+
+/** States of associations, as enum sctp_conntrack. */
+export const SCTP_NONE = 0;
+export const SCTP_CLOSED = 1;
+export const SCTP_COOKIE_WAIT = 2;
+export const SCTP_COOKIE_ECHOED = 3;
+export const SCTP_ESTABLISHED = 4;
+export const SCTP_SHUTDOWN_SENT = 5;
+export const SCTP_SHUTDOWN_RECD = 6;
+export const SCTP_SHUTDOWN_ACK_SENT = 7;
+export const SCTP_HEARTBEAT_SENT = 8;
+
 /** Nothing is quoted, or it has no tuple. */
 export const QUOTED_NONE = 0;
 /** So little is quoted that it cannot be translated. */
@@ -810,7 +864,7 @@ export const QUOTED_WHOLE = 2;
  *
  *   0  tuple of the original direction: u32 src, u32 dst, u16 sport (ICMP: id), u16 dport (ICMP: type << 8 | code)
  *  12  tuple of the replies
- *  24  u8   proto, 25 u8 tcpState (TCP_)
+ *  24  u8   proto, 25 u8 state (TCP_, SCTP_)
  *  26  u16  zone
  *  28  u16  status     STATUS_ bits
  *  30  u16  masquerade interface that MASQUERADE hid it behind; 0: none
@@ -819,6 +873,7 @@ export const QUOTED_WHOLE = 2;
  *  48  u32  mark
  *  52  TCP: for each direction u32 end, maxEnd, maxWindow, maxAck; then u32 lastSeq, lastAck, lastEnd
  *      UDP: f64 at 56 from when on it is a stream
+ *      SCTP: u32 tags[2] of each direction; u32 at 60 association (ASSOCIATION_)
  *      of one that has ended in place of lastEnd: the flow that ended before
  *  96  u8   flags[2]   SEEN_ bits of each direction
  *  98  u8   scales     window scale of the original direction, of replies << 4
@@ -847,6 +902,8 @@ export const FLOW_SEEN_MAX_END = 56;
 export const FLOW_SEEN_MAX_WINDOW = 60;
 export const FLOW_SEEN_MAX_ACK = 64;
 export const FLOW_STREAM = 56;
+export const FLOW_TAGS = 52;
+export const FLOW_ASSOCIATION = 60;
 export const FLOW_LAST_SEQ = 84;
 export const FLOW_LAST_ACK = 88;
 export const FLOW_LAST_END = 92;
@@ -880,6 +937,11 @@ export const STATUS_ZONE_REPLY = 4096;
 /** lastEnd has been written. */
 export const STATUS_LAST_END = 8192;
 
+/** A side of the association has sent an INIT: `ASSOCIATION_INIT << direction`. */
+export const ASSOCIATION_INIT = 1;
+/** A heartbeat of that direction had another tag, and no answer has confirmed it: `ASSOCIATION_STRAY << direction`. */
+export const ASSOCIATION_STRAY = 4;
+
 /** TCP states, as enum tcp_conntrack. */
 export const TCP_NONE = 0;
 export const TCP_SYN_SENT = 1;
@@ -903,7 +965,9 @@ export const TIMEOUT_ICMP = 14;
 export const TIMEOUT_GRE = 15;
 export const TIMEOUT_GRE_STREAM = 16;
 export const TIMEOUT_GENERIC = 17;
-export const TIMEOUT_COUNT = 18;
+/** That of SCTP_CLOSED; the other states follow. */
+export const TIMEOUT_SCTP = 18;
+export const TIMEOUT_COUNT = 26;
 
 /*
  * Event record: 48 bytes, what a packet did to a connection.

@@ -1,9 +1,12 @@
 // What connection tracking asks of a packet beside its record -> a detail record (layout.ts).
 
 import * as layout from "../layout.ts";
-import { PROTO_ICMP, PROTO_TCP } from "../net/protocol.ts";
+import { PROTO_ICMP, PROTO_SCTP, PROTO_TCP, PROTO_UDPLITE } from "../net/protocol.ts";
 import { u16At, u32At } from "../packet/bytes.ts";
+import { hasBadCoverage } from "../packet/decode.ts";
 import type { Packet } from "../packet/packet.ts";
+import { readSctp } from "../packet/sctp.ts";
+import type { SctpChunk } from "../packet/sctp.ts";
 
 const PROTO_GRE = 47;
 const TCP_HEADER_BYTES = 20;
@@ -22,8 +25,51 @@ export function writeDetails(words: Uint32Array, packet: Packet): void {
   words[layout.DETAIL_HEADER_LENGTH] = packet.headerLength;
   words[layout.DETAIL_OFFSET] = packet.fragmentOffset * 8;
   if (packet.proto === PROTO_TCP) writeSegment(words, packet);
+  if (packet.proto === PROTO_SCTP) writeChunks(words, packet);
+  if (packet.proto === PROTO_UDPLITE && packet.payload !== null) {
+    words[layout.DETAIL_FACTS] = layout.DETAIL_SHOWN | (hasBadCoverage(packet) ? layout.DETAIL_BAD_SUM : 0);
+  }
   words[layout.DETAIL_KEY] = greKey(packet);
   if (packet.inner !== null) writeQuoted(words, packet.inner);
+}
+
+/** Types of the chunks that connection tracking follows, at their SCTP_ numbers. */
+const CHUNKS: readonly (number | null)[] = [null, 1, 2, 6, 7, 8, 9, 10, 11, 14, 4, 5];
+/** INIT, INIT ACK, SHUTDOWN COMPLETE; COOKIE ECHO, COOKIE ACK. */
+const ALONE: readonly number[] = [1, 2, 14];
+const FIRST: readonly number[] = [10, 11];
+
+function writeChunks(words: Uint32Array, { payload }: Packet): void {
+  const sctp = payload === null ? null : readSctp(payload);
+  if (sctp === null) return;
+  const { tag, badChecksum, chunks } = sctp;
+  const followed = chunks.filter(({ type }) => CHUNKS.includes(type));
+  const opening = chunks.find(({ type }) => type === 1 || type === 2);
+  followed.slice(0, layout.DETAIL_MOST_CHUNKS).forEach(({ type, flags }, at) => {
+    words[layout.DETAIL_CHUNKS + (at >>> 3)]! |= CHUNKS.indexOf(type) << ((at & 7) * 4);
+    words[layout.DETAIL_CHUNK_FLAGS]! |= (flags & 1) << at;
+  });
+  const facts = [
+    [layout.DETAIL_SHOWN, true],
+    [layout.DETAIL_BAD_SUM, badChecksum],
+    [layout.DETAIL_ILL_MADE, !isWellMade(chunks)],
+    [layout.DETAIL_DATA, chunks.some(({ type }) => type === 0)],
+    [layout.DETAIL_OTHER_CHUNKS, followed.length < chunks.length],
+    [layout.DETAIL_NO_INIT_TAG, opening?.initTag === null],
+    [layout.DETAIL_CHUNKS_CUT, followed.length > layout.DETAIL_MOST_CHUNKS],
+  ] as const;
+  words[layout.DETAIL_TAG] = tag;
+  words[layout.DETAIL_INIT_TAG] = opening?.initTag ?? 0;
+  words[layout.DETAIL_FACTS] = facts.reduce((sum, [bit, holds]) => sum + (holds ? bit : 0), 0);
+}
+
+/** do_basic_checks() in net/netfilter/nf_conntrack_proto_sctp.c. */
+function isWellMade(chunks: readonly SctpChunk[]): boolean {
+  if (chunks.length === 0 || chunks.some(({ length }) => length === 0)) return false;
+  const others = chunks.slice(1).map(({ type }) => type);
+  return !ALONE.includes(chunks[0]!.type)
+    ? !others.some((type) => ALONE.includes(type) || FIRST.includes(type))
+    : others.length === 0;
 }
 
 function writeSegment(words: Uint32Array, { payload, seq, ack, window, length, headerLength }: Packet): void {

@@ -12,6 +12,7 @@ import {
 } from "../compile/routes.ts";
 import type { InterfaceTable } from "../compile/interfaces.ts";
 import type { Program } from "../compile/program.ts";
+import { SCTP_TIMEOUTS } from "../host/timeouts.ts";
 import type { Host, Interface, Route } from "../host/host.ts";
 import * as layout from "../layout.ts";
 import { BUILTIN_CHAINS, TABLES } from "../rules/ruleset.ts";
@@ -51,6 +52,7 @@ function timeoutsOf({ timeouts }: Host): readonly (readonly [number, number])[] 
     [layout.TIMEOUT_GRE, timeouts.gre],
     [layout.TIMEOUT_GRE_STREAM, timeouts.greStream],
     [layout.TIMEOUT_GENERIC, timeouts.generic],
+    ...SCTP_TIMEOUTS.map((state, at) => [layout.TIMEOUT_SCTP + at, timeouts.sctp[state]] as const),
   ];
 }
 

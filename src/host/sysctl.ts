@@ -45,7 +45,7 @@ const HARMLESS = [
   /^net\/ipv4\/(tcp_\w+|udp_\w+|igmp_\w+|neigh\/.*|route\/.*|ip_local_\w+|ip_unprivileged_port_start|ping_group_range)$/,
   /^net\/ipv4\/(ip_default_ttl|ip_no_pmtu_disc|ip_dynaddr|ip_nonlocal_bind|ipfrag_\w+|inet_peer_\w+|ip_early_demux)$/,
   /^net\/ipv4\/(icmp_ratelimit|icmp_echo_ignore_(all|broadcasts)|icmp_ignore_bogus_error_responses|icmp_msgs_\w+)$/,
-  /^net\/netfilter\/nf_conntrack_((sctp|dccp|icmpv6|frag6)_\w*timeout\w*|max|buckets|acct|events|timestamp|log_invalid|expect_max)$/,
+  /^net\/netfilter\/nf_conntrack_((dccp|icmpv6|frag6)_\w*timeout\w*|max|buckets|acct|events|timestamp|log_invalid|expect_max)$/,
   /^net\/netfilter\/nf_log\w*(\/.*)?$/,
   /^net\/nf_conntrack_max$/,
   /^net\/(ipv6|core|unix)\/.*$/,

@@ -10,6 +10,7 @@ export interface Timeouts {
   readonly gre: number;
   readonly greStream: number;
   readonly generic: number;
+  readonly sctp: Readonly<Record<(typeof SCTP_TIMEOUTS)[number], number>>;
 }
 
 /** By state; RETRANS where a side repeats itself, UNACK where what it sent is not acknowledged. */
@@ -18,7 +19,13 @@ export const TCP_TIMEOUTS = [
   ...["SYN_SENT2", "RETRANS", "UNACK"],
 ] as const;
 
-const DEFAULTS: Timeouts = {
+/** By state. */
+export const SCTP_TIMEOUTS = [
+  ...["CLOSED", "COOKIE_WAIT", "COOKIE_ECHOED", "ESTABLISHED", "SHUTDOWN_SENT", "SHUTDOWN_RECD"],
+  ...["SHUTDOWN_ACK_SENT", "HEARTBEAT_SENT"],
+] as const;
+
+const DEFAULTS = {
   tcp: {
     SYN_SENT: 120,
     SYN_RECV: 60,
@@ -38,9 +45,19 @@ const DEFAULTS: Timeouts = {
   gre: 30,
   greStream: 180,
   generic: 600,
+  sctp: {
+    CLOSED: 10,
+    COOKIE_WAIT: 3,
+    COOKIE_ECHOED: 3,
+    ESTABLISHED: 210,
+    SHUTDOWN_SENT: 3,
+    SHUTDOWN_RECD: 3,
+    SHUTDOWN_ACK_SENT: 3,
+    HEARTBEAT_SENT: 30,
+  },
 };
 
-const SYSCTLS: Readonly<Record<string, keyof Omit<Timeouts, "tcp"> | keyof Timeouts["tcp"]>> = {
+const SYSCTLS: Readonly<Record<string, keyof Omit<Timeouts, "tcp" | "sctp"> | keyof Timeouts["tcp"]>> = {
   udp_timeout: "udp",
   udp_timeout_stream: "udpStream",
   icmp_timeout: "icmp",
@@ -61,19 +78,27 @@ const SYSCTLS: Readonly<Record<string, keyof Omit<Timeouts, "tcp"> | keyof Timeo
 
 /** Whether this is one of them: `net/netfilter/nf_conntrack_...`. */
 export function isTimeout(path: string): boolean {
-  return nameOf(path) in SYSCTLS;
+  return nameOf(path) in SYSCTLS || sctpStateOf(path) !== null;
 }
 
 /** @param values seconds by the path of the sysctl */
 export function timeoutsOf(values: ReadonlyMap<string, number>): Timeouts {
   const tcp: Record<string, number> = { ...DEFAULTS.tcp };
+  const sctp = { ...DEFAULTS.sctp };
   const others: Record<string, number> = {};
   for (const [path, seconds] of values) {
+    const state = sctpStateOf(path);
     const key = SYSCTLS[nameOf(path)]!;
-    if (key in tcp) tcp[key] = seconds;
+    if (state !== null) sctp[state] = seconds;
+    else if (key in tcp) tcp[key] = seconds;
     else others[key] = seconds;
   }
-  return { ...DEFAULTS, ...others, tcp: tcp as Timeouts["tcp"] };
+  return { ...DEFAULTS, ...others, tcp: tcp as Timeouts["tcp"], sctp };
+}
+
+/** `sctp_timeout_shutdown_sent` and its like. */
+function sctpStateOf(path: string): keyof Timeouts["sctp"] | null {
+  return SCTP_TIMEOUTS.find((state) => nameOf(path) === `sctp_timeout_${state.toLowerCase()}`) ?? null;
 }
 
 function nameOf(path: string): string {

@@ -98,6 +98,16 @@ export function isBadChecksum(src: number, dst: number, proto: number, payload: 
   return onesSum(payload, pseudo + 0xffff) !== 0xffff;
 }
 
+/**
+ * As conntrack sees UDP-Lite, whose checksum covers as much as the sender liked: udplite_error() sums up the number of UDP
+ * where RFC 3828 has that of UDP-Lite, so that what senders make is bad.
+ */
+export function hasBadCoverage({ src, dst, payload }: Packet): boolean {
+  if (payload === null || payload.length < 8) return false;
+  const covered = payload.subarray(0, u16At(payload, 4) || payload.length);
+  return onesSum(covered, pseudoSum(src, dst, PROTO_UDP, payload.length)) !== 0xffff;
+}
+
 /** UDP may go without. */
 function hasNoChecksum(proto: number, payload: Uint8Array): boolean {
   return proto === PROTO_UDP && payload.length >= 8 && u16At(payload, 6) === 0;

@@ -6,6 +6,7 @@
 import { PROTO_DCCP, PROTO_ICMP, PROTO_SCTP, PROTO_TCP, PROTO_UDP, PROTO_UDPLITE } from "../net/protocol.ts";
 import { mend, u16, u16At } from "./bytes.ts";
 import type { Packet } from "./packet.ts";
+import { sumUpSctp } from "./sctp.ts";
 import { withFlags, withMss } from "./tcp.ts";
 
 /** What NAT can change of a packet, and of one that an ICMP error quotes. */
@@ -70,6 +71,7 @@ function writeEndpoints(bytes: Uint8Array, before: Packet, after: Packet): void 
     const changes = [...difference(before.sport, after.sport), ...difference(before.dport, after.dport)];
     const pseudo = [...wide(before.src, after.src), ...wide(before.dst, after.dst)];
     if (proto === PROTO_TCP) mend(bytes, 16, [...changes, ...pseudo]);
+    if (proto === PROTO_SCTP) sumUpSctp(bytes);
     // UDP may go without a checksum
     if (proto === PROTO_UDP && bytes.length >= 8 && u16At(bytes, 6) !== 0) mend(bytes, 6, [...changes, ...pseudo]);
   } else if (proto === PROTO_ICMP && before.icmpId !== after.icmpId) {

@@ -6,6 +6,7 @@
 
 import type { ConnectionEvent, Tuple } from "../classifier.ts";
 import type { Packet } from "../packet/packet.ts";
+import type { SctpState } from "./sctp.ts";
 import type { TcpState } from "./tcp.ts";
 import { TCP_STATE_NAMES } from "./tcp.ts";
 import { keyOf, sameTuple } from "./tuple.ts";
@@ -42,6 +43,7 @@ export interface Connection {
   /** Of UDP: from when on it is a stream. */
   streamAt: number;
   tcp: TcpState | null;
+  sctp: SctpState | null;
   /** The interface that a MASQUERADE was made for. */
   masqueradedOn: string | null;
   readonly counted: Record<Direction, { packets: number; bytes: number }>;
@@ -58,7 +60,7 @@ export function makeConnection(original: Tuple, reply: Tuple, zone: Zone): Conne
   return {
     ...{ original, reply, zone, confirmed: false, dying: false, seenReply: false, assured: false },
     ...{ sourceNat: false, destinationNat: false, sourceDone: false, destinationDone: false },
-    ...{ mark: 0, expires: 0, streamAt: 0, tcp: null, masqueradedOn: null },
+    ...{ mark: 0, expires: 0, streamAt: 0, tcp: null, sctp: null, masqueradedOn: null },
     counted: { original: { packets: 0, bytes: 0 }, reply: { packets: 0, bytes: 0 } },
     news: new Set(),
   };
@@ -112,11 +114,12 @@ export class Connections {
   }
 
   find(tuple: Tuple, zone: Zone): Entry | null {
-    const entries = this.#byTuple.get(keyOf(tuple)) ?? [];
-    return (
-      entries.find(({ connection, direction }) => zoneIn(connection.zone, direction) === zoneIn(zone, direction)) ??
-      null
+    const entries = (this.#byTuple.get(keyOf(tuple)) ?? []).filter(
+      ({ connection, direction }) => zoneIn(connection.zone, direction) === zoneIn(zone, direction),
     );
+    // the zone is part of the hash: that of the original direction is looked up first (resolve_normal_ct())
+    const differs = zoneIn(zone, "original") !== zoneIn(zone, "reply");
+    return (differs ? entries.find(({ direction }) => direction === "original") : null) ?? entries[0] ?? null;
   }
 
   /** nf_conntrack_tuple_taken(): another connection has it; not one of the same first packet. */

@@ -6,12 +6,13 @@ import type { Host } from "../host/host.ts";
 import type { Timeouts } from "../host/timeouts.ts";
 import { PROTO_ICMP, PROTO_SCTP, PROTO_TCP, PROTO_UDP, PROTO_UDPLITE } from "../net/protocol.ts";
 import { u16At } from "../packet/bytes.ts";
-import { ICMP_ERRORS } from "../packet/decode.ts";
+import { hasBadCoverage, ICMP_ERRORS } from "../packet/decode.ts";
 import type { Packet } from "../packet/packet.ts";
 import { rulesOf } from "../rules/ruleset.ts";
 import type { Match, Ruleset, Target } from "../rules/ruleset.ts";
 import type { Connection, Connections, Direction, Zone } from "./connection.ts";
 import type { Attached } from "./skb.ts";
+import { followSctp } from "./sctp.ts";
 import { beginTcp, followTcp, hasValidFlags } from "./tcp.ts";
 import { inverse, PROTO_GRE, tupleOf } from "./tuple.ts";
 
@@ -22,6 +23,8 @@ const ICMP_REQUESTS: readonly number[] = [8, 13, 15, 17];
 const LAST_ICMP_TYPE = 18;
 const TCP_BYTES = 20;
 const UDP_BYTES = 8;
+/** Packets that are let through without being followed do not count there. */
+const OWN_ACCOUNTS: readonly number[] = [PROTO_TCP, PROTO_SCTP];
 /** An exchange of datagrams that lasts so long is a stream. */
 const STREAM_SECONDS = 2;
 
@@ -60,7 +63,7 @@ export function track(packet: Packet, incoming: boolean, zone: Zone, tracker: Tr
     if (shownBytes(packet) < 8 || (checked && packet.badChecksum) || packet.icmpType > LAST_ICMP_TYPE) return null;
     if (ICMP_ERRORS.includes(packet.icmpType)) return relatedTo(packet, zone, tracker.connections);
   }
-  if (isUnknown(packet, checked)) return "unknown";
+  if (isUnknown(packet)) return "unknown";
   const tuple = tupleOf(packet);
   if (tuple === null) return null;
   for (;;) {
@@ -80,7 +83,7 @@ export function track(packet: Packet, incoming: boolean, zone: Zone, tracker: Tr
     if (verdict === "again") continue;
     if (verdict === "invalid") return null;
     const { connection, direction } = attached;
-    if (packet.proto !== PROTO_TCP) tracker.connections.account(connection, direction, packet);
+    if (!OWN_ACCOUNTS.includes(packet.proto)) tracker.connections.account(connection, direction, packet);
     if (attached.state === "ESTABLISHED" && direction === "reply" && !connection.seenReply) {
       connection.seenReply = true;
       connection.news.add("reply");
@@ -104,11 +107,11 @@ function relatedTo(packet: Packet, zone: Zone, connections: Connections): Attach
   return { ...found, state: "RELATED" };
 }
 
-function isUnknown(packet: Packet, checked: boolean): boolean {
+/** Its protocol is one of those that look into the payload, and that is not known. */
+function isUnknown(packet: Packet): boolean {
   if (packet.proto === PROTO_ICMPV6) return true;
-  if (packet.proto === PROTO_SCTP) return shownBytes(packet) >= 12;
-  // its checksum covers as much as the sender liked
-  return packet.proto === PROTO_UDPLITE && (packet.payload === null || (checked && isWholeLite(packet)));
+  if (packet.proto === PROTO_SCTP) return packet.payload === null && shownBytes(packet) >= 12;
+  return packet.proto === PROTO_UDPLITE && packet.payload === null;
 }
 
 /** nf_conntrack_handle_packet(). */
@@ -130,7 +133,7 @@ function follow(
       followUdp(connection, connections, timeouts);
       return "valid";
     case PROTO_UDPLITE:
-      if (!isWholeLite(packet)) return "invalid";
+      if (!isWholeLite(packet) || (checked && hasBadCoverage(packet))) return "invalid";
       followStream(connection, connections, timeouts.udp, timeouts.udpStream);
       return "valid";
     case PROTO_ICMP:
@@ -141,7 +144,7 @@ function follow(
       followStream(connection, connections, timeouts.gre, timeouts.greStream);
       return "valid";
     case PROTO_SCTP:
-      return "invalid";
+      return followSctp(connection, packet, direction, checked, connections, timeouts);
     default:
       connections.refresh(connection, timeouts.generic);
       return "valid";

@@ -12,6 +12,7 @@ import { protocolName } from "../../src/packet/protocol.ts";
 import { UnsupportedError } from "../../src/reference/error.ts";
 import { Reference } from "../../src/reference/reference.ts";
 import { parseRuleset } from "../../src/rules/parse.ts";
+import { answerOfAssociation, firstOfAssociation, liteDatagram, nextOfAssociation, portsOf } from "./associations.ts";
 import { Draw } from "./draw.ts";
 import { drawKernelPacket, drawKernelWorld, inFragments } from "./kernel-arbitrary.ts";
 import type { KernelWorld } from "./kernel-arbitrary.ts";
@@ -68,7 +69,9 @@ export function drawKernelSequence(seed: number, packetCount: number, connection
 function nextPacket(draw: Draw, host: Json, sent: readonly Sent[]): Json {
   const fresh = (): Json => {
     const line = drawKernelPacket(draw, host, draw.chance(0.9));
-    return line["proto"] === "tcp" && draw.chance(0.8) ? { ...line, flags: draw.pick(OPENING) } : line;
+    if (line["proto"] === "tcp") return draw.chance(0.8) ? { ...line, flags: draw.pick(OPENING) } : line;
+    if (line["proto"] === "sctp" || draw.chance(0.04)) return firstOfAssociation(draw, endsOf(line));
+    return draw.chance(0.02) ? liteDatagram(draw, endsOf(line)) : line;
   };
   if (sent.length === 0) return fresh();
   // mostly about one of the last few
@@ -82,6 +85,12 @@ function nextPacket(draw: Draw, host: Json, sent: readonly Sent[]): Json {
       [1, () => clashWith(draw, one, sent)],
     ])() ?? fresh()
   );
+}
+
+/** Of a line what does not belong to its protocol. */
+function endsOf(line: Json): Json {
+  const kept = ["in", "src", "dst", "ttl", "tos", "mark", "oif"];
+  return Object.fromEntries(Object.entries(line).filter(([key]) => kept.includes(key)));
 }
 
 /** How a packet of the other side comes to the host; null: none would. */
@@ -112,6 +121,10 @@ function answerTo(draw: Draw, one: Sent): Json | null {
   const ends = { src: formatAddress(dst), dst: formatAddress(src), proto: protocolName(proto) };
   if (proto === 6)
     return { ...back, ...ends, sport: dport, dport: sport, flags: draw.pick(SERVER), ...oddSegment(draw) };
+  if (proto === 132) {
+    const { payload } = one.arrival.packet;
+    return answerOfAssociation(draw, { ...back, ...ends }, { sport: dport, dport: sport }, payload!);
+  }
   if (proto === 1) {
     const types: Readonly<Record<number, number>> = { 8: 0, 13: 14, 15: 16, 17: 18, 0: 8, 14: 13 };
     return { ...back, ...ends, icmp_type: types[icmpType] ?? 0, icmp_code: icmpCode, icmp_id: icmpId };
@@ -120,8 +133,10 @@ function answerTo(draw: Draw, one: Sent): Json | null {
 }
 
 /** The same side speaks again. */
-function again(draw: Draw, { line }: Sent): Json {
+function again(draw: Draw, { line, arrival }: Sent): Json {
   const { frag: _, hex: __, ...kept } = line;
+  const { proto, payload } = arrival.packet;
+  if (proto === 132 && payload !== null) return nextOfAssociation(draw, endsOf(line), portsOf(payload), payload);
   if (line["proto"] !== "tcp" || draw.chance(0.3)) return kept;
   return { ...kept, flags: draw.pick(CLIENT), ...oddSegment(draw) };
 }
