@@ -52,6 +52,8 @@ import {
   LEAF,
   LEAF_HEADER,
   PART_BYTES,
+  TREE_BYTES,
+  TREE_FIRSTS,
   TREE_PARTS,
 } from "./program";
 
@@ -126,7 +128,7 @@ export function build(program: usize): bool {
   memory.fill(REGION_VALUE, 0, 64);
 
   const clauseCount = load<u32>(program, PROGRAM_CLAUSE_COUNT);
-  const tree = allocate(TREE_PARTS + 4 * PART_BYTES);
+  const tree = allocate(TREE_BYTES);
   if (tree == 0) return false;
   leafTableMask = 1023;
   while (leafTableMask < count) leafTableMask = leafTableMask * 2 + 1;
@@ -194,6 +196,7 @@ function divide(tree: usize, count: u32): u32 {
       }
     }
     if (n == 0) continue;
+    store<u32>(tree + TREE_FIRSTS + (built << 2), load<u32>(boxAt(load<u32>(list))));
     buildPart(at, list, n);
     at += PART_BYTES;
     built++;

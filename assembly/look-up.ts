@@ -61,7 +61,7 @@ import {
   writePath,
 } from "./few";
 import { DROPPED, holds, HOLDS, startPacket, templateMark } from "./guard";
-import { clausesOf, LEAF_HEADER, PART_BYTES, TREE_PARTS, treeOf } from "./program";
+import { clausesOf, LEAF_HEADER, TREE_FIRSTS, TREE_PARTS, treeOf } from "./program";
 
 /** For each rule and policy u64 packets, u64 bytes. */
 let counters: usize = 0;
@@ -190,12 +190,12 @@ function blockMask(block: usize, fields: u32, packet: usize): u32 {
   return <u32>i32x4.bitmask(good);
 }
 
-// Where the scan of each part stands (4 parts at the most): next block, its end, fields, clause of the next box that
-// holds, bits of the block not yet looked at.
-const PART_BLOCK = memory.data(16);
+// Where the scan of each part stands (4 parts at the most): block (0: not yet begun), its end, fields, clause of the next box that
+// holds (not yet begun: none before), bits of the block not yet looked at.
+const PART_BLOCK = memory.data(16, 16);
 const PART_END = memory.data(16);
 const PART_FIELDS = memory.data(16);
-const PART_HIT = memory.data(16);
+const PART_HIT = memory.data(16, 16);
 const PART_BITS = memory.data(16);
 
 /** Moves the part's scan on to the first box that holds, of clause `from` or later. */
@@ -382,33 +382,50 @@ function runTree(program: usize, packet: usize): usize {
   return 0;
 }
 
-/** As runTree, for a tree of several parts: the lowest clause that any of them finds is next. */
+/** Walks down a part's tree, and on to the first box that holds, of clause `from` or later. */
+function openPart(tree: usize, part: usize, packet: usize, from: u32): void {
+  const node = leafOf(tree + TREE_PARTS + (part << 1), packet);
+  const fields = load<u32>(node) & 0xffff;
+  const leaf = <usize>load<u32>(node, 4);
+  const bytes: usize = 16 + 32 * popcnt(fields);
+  const block = leaf + LEAF_HEADER;
+  store<u32>(PART_FIELDS + part, fields);
+  store<u32>(PART_END + part, <u32>(block + <usize>load<u32>(leaf) * bytes));
+  store<u32>(PART_BLOCK + part, <u32>(block - bytes));
+  store<u32>(PART_BITS + part, 0);
+  seek(part, packet, from);
+}
+
+/**
+ * As runTree, for a tree of several parts: the lowest clause that any of them finds is next. A part is not looked at before
+ * the first of its clauses would be.
+ */
 function runParts(program: usize, packet: usize): usize {
   const tree = treeOf(program);
   const clauses = clausesOf(program);
   const parts = (<usize>load<u32>(tree)) << 2;
   let from = nextFrom;
-  for (let part: usize = 0; part < parts; part += 4) {
-    const node = leafOf(tree + TREE_PARTS + (part >> 2) * PART_BYTES, packet);
-    const fields = load<u32>(node) & 0xffff;
-    const leaf = <usize>load<u32>(node, 4);
-    const bytes: usize = 16 + 32 * popcnt(fields);
-    const block = leaf + LEAF_HEADER;
-    store<u32>(PART_FIELDS + part, fields);
-    store<u32>(PART_END + part, <u32>(block + <usize>load<u32>(leaf) * bytes));
-    store<u32>(PART_BLOCK + part, <u32>(block - bytes));
-    store<u32>(PART_BITS + part, 0);
-    seek(part, packet, from);
-  }
+  v128.store(PART_HIT, v128.load(tree, TREE_FIRSTS));
+  v128.store(PART_BLOCK, i64x2.splat(0));
   for (;;) {
     let index = load<u32>(PART_HIT);
-    for (let part: usize = 4; part < parts; part += 4) index = min(index, load<u32>(PART_HIT + part));
+    let first: usize = 0;
+    for (let part: usize = 4; part < parts; part += 4) {
+      const hit = load<u32>(PART_HIT + part);
+      if (hit >= index) continue;
+      index = hit;
+      first = part;
+    }
+    if (load<u32>(PART_BLOCK + first) == 0) {
+      openPart(tree, first, packet, from);
+      continue;
+    }
     const clause = clauses + <usize>index * CLAUSE_BYTES;
     from = act(program, clause, index, packet);
     if (from >= STOPPED) return from == ENDED ? clause : from == LEFT ? LEFT : 0;
     // parts that stand before `from` seek again
     for (let part: usize = 0; part < parts; part += 4) {
-      if (load<u32>(PART_HIT + part) < from) seek(part, packet, from);
+      if (load<u32>(PART_HIT + part) < from && load<u32>(PART_BLOCK + part) != 0) seek(part, packet, from);
     }
   }
   return 0;

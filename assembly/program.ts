@@ -1,6 +1,6 @@
 // An encoded program in memory (layout.ts), and the tree that build.ts writes for it (for look-ups one by one; of first-match trees first-build.ts tells).
 //
-// Tree: u32 partCount, u32 (zero), then the root node of each part.
+// Tree: u32 partCount, u32 (zero), then the root node of each of four parts, then u32 the first clause of each.
 //
 // Node, 8 bytes: u32 cut, u32 child.
 //   inner: the child number is up to two windows of bits, from any two fields of the packet record, side by side.
@@ -28,6 +28,9 @@ export const LEAF: u32 = 0x80000000;
 export const LEAF_HEADER: usize = 16;
 export const TREE_PARTS: usize = 8;
 export const PART_BYTES: usize = 8;
+export const MOST_PARTS: usize = 4;
+export const TREE_FIRSTS: usize = TREE_PARTS + MOST_PARTS * PART_BYTES;
+export const TREE_BYTES: usize = TREE_FIRSTS + MOST_PARTS * 4;
 
 export function fieldMaskOf(program: usize): u32 {
   return load<u32>(program, PROGRAM_FIELD_MASK);
