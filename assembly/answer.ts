@@ -62,7 +62,7 @@ import { protoOf } from "./flow";
 import { beginLog, showAnswer } from "./log";
 import { markTrace } from "./look-up";
 import { copyRecord } from "./memory";
-import { changeOrigin } from "./origin";
+import { originOfAnswer } from "./origin";
 import {
   beginSkb,
   CURRENT,
@@ -70,8 +70,10 @@ import {
   get,
   is,
   IS_BROADCAST,
+  IS_FORWARDED,
   IS_LOCAL,
   IS_MULTICAST,
+  IS_SUMMED,
   IS_TRACKED,
   level,
   out,
@@ -136,7 +138,10 @@ export function icmpError(firewall: usize, reply: u32, info: u32): void {
 export function reject(firewall: usize, kind: u32): void {
   const facts = get(FIELD_FACTS);
   const transport = get(FIELD_TRANSPORT);
-  if (transport >= <u32>TRANSPORT_OFFSET_1 || (facts & FACT_BAD_CHECKSUM) != 0) return;
+  if (transport >= <u32>TRANSPORT_OFFSET_1) return;
+  // what was found to be right is not summed up again, but for the reset of a packet that is forwarded: skb_forward_csum()
+  const trusted = is(IS_SUMMED) && (kind != REJECT_TCP_RESET || !is(IS_FORWARDED));
+  if ((facts & FACT_BAD_CHECKSUM) != 0 && !trusted) return;
   if (kind != REJECT_TCP_RESET) {
     icmpError(firewall, (3 << 8) | kind, 0);
     return;
@@ -158,7 +163,7 @@ function respond(reply: u32, info: u32): void {
   if (ofLevel > MOST_LEVELS) return;
   putAside();
   markTrace(ofLevel);
-  changeOrigin(true, reply != REPLY_RESET);
+  originOfAnswer(reply != REPLY_RESET);
   const record = makeRecord(reply, info, ofLevel == 1 ? NONE : numberOf(answered));
   const told = toldOf();
   const details = DETAILS + <usize>(ofLevel - 1) * DETAIL_BYTES;

@@ -36,6 +36,8 @@ import {
   HOOK_POSTROUTING,
   HOOK_PREROUTING,
   NONE,
+  ORIGIN_OPTION,
+  ORIGIN_TCP_FLAGS,
   VERDICT_DELIVERED,
   VERDICT_DROPPED,
   VERDICT_HELD,
@@ -45,13 +47,15 @@ import {
   WHERE_ROUTING,
 } from "../src/layout";
 import { copyRecord } from "./memory";
+import { origin } from "./origin";
 import { CURRENT, detail, get, is, IS_FORWARDED, level, out } from "./packet";
 
 /** A decision record that says nothing yet. */
 const BLANK = memory.data(64, 16);
-/** Decision and detail record of the packet that came. */
+/** Decision, detail and origin record of the packet that came. */
 let home: usize = 0;
 let homeDetail: usize = 0;
+let homeOrigin: usize = 0;
 
 export function prepareLog(): void {
   store<u8>(BLANK, VERDICT_DROPPED, DECISION_VERDICT);
@@ -73,6 +77,7 @@ export function beginLog(): void {
   if (level() == 0) {
     home = out();
     homeDetail = detail();
+    homeOrigin = origin;
   } else {
     keep();
   }
@@ -104,6 +109,8 @@ function write(): void {
   } else if (detail() != homeDetail) {
     v128.store(homeDetail, v128.load(detail(), DETAIL_QUOTED_SRC * 4), DETAIL_QUOTED_SRC * 4);
     store<u32>(homeDetail, load<u32>(detail(), DETAIL_QUOTED_DPORT * 4), DETAIL_QUOTED_DPORT * 4);
+    store<u32>(homeOrigin, load<u32>(origin, ORIGIN_OPTION), ORIGIN_OPTION);
+    store<u32>(homeOrigin, load<u32>(origin, ORIGIN_TCP_FLAGS), ORIGIN_TCP_FLAGS);
   }
 }
 
@@ -182,6 +189,11 @@ export function drop(where: i32): bool {
 
 export function hold(hook: i32): bool {
   return ends(VERDICT_HELD, hook);
+}
+
+/** It goes no further, and what has become of its copy is told, though not of what it had become itself. */
+export function dropTwin(): bool {
+  return ends(load<u8>(out(), DECISION_VERDICT), load<u8>(out(), DECISION_WHERE));
 }
 
 export function fail(where: i32, errno: i32): bool {

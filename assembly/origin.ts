@@ -1,6 +1,8 @@
 // What rules ask of a packet beside its record: its frame, its socket, the options of its TCP header.
 
 import {
+  FACT_BAD_CHECKSUM,
+  FIELD_FACTS,
   FIELD_LENGTH,
   FIELD_SRC,
   FIELD_TRANSPORT,
@@ -10,22 +12,23 @@ import {
   ORIGIN_FLAGS,
   ORIGIN_HAS_SOCKET,
   ORIGIN_MSS,
+  ORIGIN_ODD_OPTION,
   ORIGIN_OPTION,
   ORIGIN_ROOM,
+  ORIGIN_SUM,
   TRANSPORT_OFFSET_1,
 } from "../src/layout";
 import { output, pathMtu } from "./route";
 import { firewall, wayMtu } from "./way";
 
 /** Of a packet of which nothing more is known, and of those that the host makes. */
-const BLANK = memory.data(ORIGIN_BYTES);
-const KERNEL = memory.data(ORIGIN_BYTES);
+const BLANK = memory.data(ORIGIN_BYTES, 16);
+const KERNEL = memory.data(ORIGIN_BYTES, 16);
 
 let origins: usize = 0;
 let first: u32 = 0;
-/** The record of the packet that is on its way, and that of the one that came. */
+/** The record of the packet that is on its way. */
 export let origin: usize = BLANK;
-let own: usize = BLANK;
 
 /** Records of the packets that come next, from number `firstIndex` on; 0: there are none. */
 export function setOrigins(at: usize, firstIndex: u32): void {
@@ -35,16 +38,17 @@ export function setOrigins(at: usize, firstIndex: u32): void {
 
 /** @param index as the packet is numbered in the run */
 export function startOrigin(index: u32): void {
-  origin = own = origins == 0 ? BLANK : origins + <usize>(index - first) * ORIGIN_BYTES;
+  origin = origins == 0 ? BLANK : origins + <usize>(index - first) * ORIGIN_BYTES;
 }
 
-/**
- * What the host makes by itself has no frame and no options, and ICMP errors come from a socket of the kernel; `made` false:
- * the packet that came is on its way again.
- */
-export function changeOrigin(made: bool, error: bool): void {
+export function setOrigin(at: usize): void {
+  origin = at;
+}
+
+/** What the host makes by itself has no frame and no options, and ICMP errors come from a socket of the kernel. */
+export function originOfAnswer(error: bool): void {
   store<u32>(KERNEL, ORIGIN_HAS_SOCKET, ORIGIN_FLAGS);
-  origin = !made ? own : error ? KERNEL : BLANK;
+  origin = error ? KERNEL : BLANK;
 }
 
 /** IPv4 and TCP header without options. */
@@ -65,7 +69,8 @@ export function clampMss(packet: usize, mss: u32): bool {
     mss = (mtu - HEADER_BYTES) & 0xffff;
   }
   if ((option & MSS_KNOWN) != 0) {
-    if ((option & 0xffff) > mss) setMss(mss);
+    const before = option & 0xffff;
+    if (before > mss) lowerMss(packet, before, mss);
   } else if (load<u32>(origin, ORIGIN_ROOM) != 0) {
     mss = min(mss, DEFAULT_MSS);
     setMss(mss);
@@ -73,6 +78,19 @@ export function clampMss(packet: usize, mss: u32): bool {
     store<u32>(packet, min(transport + OPTION_BYTES, 255), FIELD_TRANSPORT * 4);
   }
   return true;
+}
+
+/** The kernel mends the checksum as if the option stood at an even byte, which makes it wrong where that is odd. */
+function lowerMss(packet: usize, before: u32, after: u32): void {
+  if ((load<u32>(origin, ORIGIN_FLAGS) & ORIGIN_ODD_OPTION) != 0) addToSum(255 * (0xffff + after - before));
+  const facts = load<u32>(packet, FIELD_FACTS * 4) & ~FACT_BAD_CHECKSUM;
+  store<u32>(packet, facts | (load<u32>(origin, ORIGIN_SUM) == 0 ? 0 : FACT_BAD_CHECKSUM), FIELD_FACTS * 4);
+  setMss(after);
+}
+
+/** What the checksum covers has grown by so much, and it has not. */
+export function addToSum(more: u32): void {
+  store<u32>(origin, (load<u32>(origin, ORIGIN_SUM) + more) % 0xffff, ORIGIN_SUM);
 }
 
 function setMss(mss: u32): void {

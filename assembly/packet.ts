@@ -7,12 +7,11 @@
 // What leaves by lo waits in a queue until the kernel has time for it: at once where the host itself is sending, behind
 // the packet that is being received otherwise (netif_rx() in net/core/dev.c).
 
-import { DETAIL_BYTES, FIELD_PROTO } from "../src/layout";
+import { DETAIL_BYTES, ORIGIN_BYTES } from "../src/layout";
 import { ct, ctReply, setConnection } from "./conntrack";
 import { markTrace } from "./look-up";
 import { copyRecord } from "./memory";
-import { changeOrigin } from "./origin";
-import { ICMP } from "./protocol";
+import { origin, setOrigin } from "./origin";
 
 /** The packet's record, then SKB_ words. */
 export const CURRENT = memory.data(128, 16);
@@ -36,6 +35,8 @@ export const SKB_LEVEL: usize = 92;
 export const SKB_BITS: usize = 96;
 const SKB_CT: usize = 100;
 const SKB_CT_REPLY: usize = 104;
+/** u32: its origin record, while it is put aside. */
+const SKB_ORIGIN: usize = 108;
 
 /** It has a way; what follows says which. */
 export const IS_ROUTED: u32 = 1;
@@ -49,6 +50,8 @@ export const IS_FORWARDED: u32 = 16;
 export const IS_TRACKED: u32 = 32;
 /** No socket has sent it: a copy, or it has come in by lo (skb_clone(), loopback_xmit()). */
 export const IS_ORPHAN: u32 = 64;
+/** Conntrack has summed it up, and it was right. */
+export const IS_SUMMED: u32 = 128;
 
 export function get(field: i32): u32 {
   return load<u32>(CURRENT + ((<usize>field) << 2));
@@ -100,6 +103,7 @@ export function beginSkb(decision: usize, details: usize, told: u32, bound: u32,
 export function saveContext(to: usize): void {
   store<u32>(CURRENT, <u32>ct, SKB_CT);
   store<u32>(CURRENT, ctReply, SKB_CT_REPLY);
+  store<u32>(CURRENT, <u32>origin, SKB_ORIGIN);
   copyRecord(to, CURRENT);
   copyRecord(to + 64, CURRENT + 64);
 }
@@ -109,9 +113,38 @@ export function loadContext(from: usize): void {
   copyRecord(CURRENT, from);
   copyRecord(CURRENT + 64, from + 64);
   setConnection(load<u32>(CURRENT, SKB_CT), load<u32>(CURRENT, SKB_CT_REPLY));
-  if (level() == before) return;
-  markTrace(level());
-  changeOrigin(level() != 0, load<u32>(CURRENT, FIELD_PROTO * 4) == ICMP);
+  setOrigin(load<u32>(CURRENT, SKB_ORIGIN));
+  if (level() != before) markTrace(level());
+}
+
+// -- records of its own
+
+/** A detail record and an origin record. */
+const RECORD_BYTES: usize = DETAIL_BYTES + ORIGIN_BYTES;
+
+function copyRecords(to: usize): void {
+  const details = detail();
+  copyRecord(to, details);
+  copyRecord(to + 64, details + 64);
+  copyRecord(to + DETAIL_BYTES, origin);
+}
+
+/** From now on the packet changes records at `to`, and those that it had are another's. */
+function ownRecords(to: usize): void {
+  copyRecords(to);
+  store<u32>(CURRENT, <u32>to, SKB_DETAIL);
+  setOrigin(to + DETAIL_BYTES);
+}
+
+/** By level: of a packet that goes on when its copy has gone its way, and of that. */
+const TWINS = memory.data(2048, 16);
+
+/** The packet is put aside, and a copy of it is the current one, until takeBack(). What rules change is each one's own. */
+export function fork(): void {
+  const at = TWINS + <usize>level() * (2 * RECORD_BYTES);
+  ownRecords(at);
+  putAside();
+  ownRecords(at + RECORD_BYTES);
 }
 
 // -- aside
@@ -132,9 +165,9 @@ export function takeBack(): void {
 
 // -- the queue of lo
 
-/** Context and detail record of each. */
-const QUEUE = memory.data(4096, 16);
-const QUEUE_BYTES: usize = CONTEXT_BYTES + DETAIL_BYTES;
+/** Context and records of each. */
+const QUEUE = memory.data(5120, 16);
+const QUEUE_BYTES: usize = CONTEXT_BYTES + RECORD_BYTES;
 const MOST_QUEUED: u32 = 16;
 let queueFirst: u32 = 0;
 let queueEnd: u32 = 0;
@@ -145,13 +178,11 @@ export function queue(): bool {
   if (queueEnd - queueFirst == MOST_QUEUED - 1) return false;
   const at = QUEUE + <usize>(queueEnd % MOST_QUEUED) * QUEUE_BYTES;
   queueEnd++;
-  const details = detail();
   saveContext(at);
-  // what it quotes may be translated otherwise than in a copy of it
-  for (let word: usize = 0; word < <usize>DETAIL_BYTES; word += 16) {
-    v128.store(at + CONTEXT_BYTES + word, v128.load(details + word));
-  }
-  store<u32>(at, <u32>(at + CONTEXT_BYTES), SKB_DETAIL);
+  const records = at + CONTEXT_BYTES;
+  copyRecords(records);
+  store<u32>(at, <u32>records, SKB_DETAIL);
+  store<u32>(at, <u32>(records + DETAIL_BYTES), SKB_ORIGIN);
   return true;
 }
 

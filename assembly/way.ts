@@ -63,6 +63,7 @@ import {
   FIELD_TOS,
   FIELD_TRANSPORT,
   FIELD_TTL,
+  FIREWALL_CHECKSUM,
   FIREWALL_DRAWS,
   FIREWALL_FLAGS,
   FIREWALL_LO,
@@ -112,7 +113,6 @@ import {
   UNMODELLED_ENDLESS,
   UNMODELLED_FRAGMENTS_LO,
   UNMODELLED_HELD,
-  UNMODELLED_LIFELESS,
   UNMODELLED_PROTOCOL,
   UNMODELLED_REASSEMBLY,
   UNMODELLED_SOURCE_ROUTE,
@@ -147,6 +147,7 @@ import {
   beginLog,
   depart,
   drop,
+  dropTwin,
   endLog,
   enter,
   fail,
@@ -160,11 +161,13 @@ import {
 import { beginPacket, dropper, run, traceCount } from "./look-up";
 import { copyRecord } from "./memory";
 import { bind, bindNothing, bindTo, chosen, setChosen, translate, translateError } from "./nat";
+import { addToSum } from "./origin";
 import {
   beginSkb,
   clearBits,
   CURRENT,
   detail,
+  fork,
   get,
   is,
   IS_BROADCAST,
@@ -172,6 +175,7 @@ import {
   IS_LOCAL,
   IS_MULTICAST,
   IS_ROUTED,
+  IS_SUMMED,
   IS_TRACKED,
   isQueueEmpty,
   orphan,
@@ -189,7 +193,7 @@ import {
   unqueue,
 } from "./packet";
 import { dataOf } from "./program";
-import { ICMP } from "./protocol";
+import { ICMP, TCP, UDP } from "./protocol";
 import {
   ALL_HOSTS,
   asSource,
@@ -356,11 +360,18 @@ function meetConntrack(hook: i32): bool {
     setBits(IS_TRACKED);
     return true;
   }
+  if (hook == HOOK_PREROUTING && flag(FIREWALL_CHECKSUM) && isSummedUp()) setBits(IS_SUMMED);
   const result = track(CURRENT, detail(), hook == HOOK_PREROUTING);
   if (result == TRACK_UNKNOWN) return unmodelled(UNMODELLED_PROTOCOL);
   if (result == TRACK_DROPPED) return refuse(hook, NONE);
   if (ct != 0) setBits(IS_TRACKED);
   return true;
+}
+
+/** Its checksum is right, and conntrack sums it up where it comes in. */
+function isSummedUp(): bool {
+  const proto = get(FIELD_PROTO);
+  return (get(FIELD_FACTS) & FACT_BAD_CHECKSUM) == 0 && (proto == TCP || proto == UDP || proto == ICMP);
 }
 
 /** nf_nat_ipv4_fn(): rules for a first packet, and their result for all; false: dropped. */
@@ -590,6 +601,7 @@ function send(): void {
     set(FIELD_SRC, pathSrc);
     // the kernel does not sum up again
     if ((get(FIELD_FACTS) & FACT_SUMMED) != 0) set(FIELD_FACTS, get(FIELD_FACTS) | FACT_BAD_CHECKSUM);
+    addToSum((pathSrc >> 16) + (pathSrc & 0xffff));
   }
   takePath();
   leaveHost();
@@ -612,17 +624,17 @@ function leaveHost(): bool {
   if (!passes(TABLE_SECURITY, HOOK_OUTPUT)) return false;
   leave();
   if (is(IS_LOCAL) && is(IS_BROADCAST | IS_MULTICAST) && !isLo(wayIface())) {
-    // it would go no further than the host
-    if (is(IS_MULTICAST) && get(FIELD_TTL) == 0) return unmodelled(UNMODELLED_LIFELESS);
     copyBack();
     if (isUnmodelled()) return false;
+    // a multicast without life goes no further than the host
+    if (is(IS_MULTICAST) && get(FIELD_TTL) == 0) return busy ? drop(WHERE_TRANSMIT) : dropTwin();
   }
   return postroute() && transmit(VERDICT_SENT);
 }
 
 /** ip_mc_output(): of what is sent to a group of which the host is, a copy comes in again. */
 function copyBack(): void {
-  putAside();
+  fork();
   const multicast = is(IS_MULTICAST);
   orphan();
   if (postroute()) loop(wayIface(), multicast ? FRAME_MULTICAST : FRAME_BROADCAST);

@@ -50,7 +50,6 @@ import {
   VERDICT_UNMODELLED,
 } from "./layout.ts";
 import type { Arrival } from "./packet/packet.ts";
-import { mssPlaceOf } from "./packet/tcp.ts";
 import { NFT_READS_OTHERWISE, UnsupportedError } from "./reference/error.ts";
 import type { ClassbenchRule } from "./rules/classbench.ts";
 import { engineLacks, refuseUnmodelled } from "./rules/modelled.ts";
@@ -485,12 +484,6 @@ export class Firewall {
 
   #batch(arrivals: readonly Arrival[], trace: boolean, answers: Answer[]): void {
     const instance = this.#instance;
-    const lifeless = arrivals.find(
-      ({ inIface, packet }) => inIface === null && packet.ttl === 0 && packet.dst >>> 28 === 14,
-    );
-    if (lifeless !== undefined) {
-      throw new UnsupportedError("a multicast of the host with TTL 0 is not modelled by the engine", lifeless.id);
-    }
     const odd = this.#nft ? arrivals.find((arrival) => isOdd(arrival.packet)) : undefined;
     if (odd !== undefined) throw new UnsupportedError(NFT_READS_OTHERWISE, odd.id);
     if (!this.#oddLoaded && arrivals.some((arrival) => isOdd(arrival.packet))) {
@@ -500,12 +493,7 @@ export class Firewall {
     const times = new Float64Array(instance.exports.memory.buffer, this.#times, arrivals.length);
     arrivals.forEach((arrival, i) => {
       writeArrival(instance.words(this.#packets + i * PACKET_BYTES, FIELD_COUNT), arrival, this.interfaces);
-      if (this.#origins !== 0) {
-        // TCPMSS would leave a wrong checksum
-        const odd = (mssPlaceOf(arrival.packet) ?? 0) % 2 === 1;
-        if (odd) throw new UnsupportedError("an MSS option at an odd place is not modelled by the engine", arrival.id);
-        writeOrigin(this.#origin(i), arrival);
-      }
+      if (this.#origins !== 0) writeOrigin(this.#origin(i), arrival);
       writeDetails(instance.words(this.#details + i * DETAIL_BYTES, DETAIL_COUNT), arrival.packet);
       times[i] = arrival.time;
     });
@@ -551,12 +539,6 @@ export class Firewall {
       const word = (offset: number): number => view.getUint32(detail + offset, true);
       const inner = word(DETAIL_QUOTED * 4) === QUOTED_NONE ? null : quotedOf(word, DETAIL_QUOTED_SRC * 4, packet);
       const outcome = readOutcome(view, at, packet, this, generated, inner);
-      if (outcome.delivered !== undefined && Object.keys(changed).length > 0) {
-        throw new UnsupportedError(
-          "a copy that comes in again is not told apart by the engine from what TCPMSS or ECN changed in the other",
-          arrival.id,
-        );
-      }
       answers.push({
         outcome: { ...outcome, packet: { ...outcome.packet, ...changed } },
         ...traces,

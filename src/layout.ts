@@ -359,7 +359,8 @@ export const IPSET_MAP = 0x300000;
  *  24  u32  option    the MSS option as TCPMSS finds it, in the same way; TCPMSS changes both
  *  28  u32  room      1: TCPMSS may add the option
  *  32  u32  tcpFlags  written, over ORIGIN_FLAGS_KNOWN, where ECN has changed them; 0: it has not
- *  36       (zero)
+ *  36  u32  sum       what is added up too much for the TCP checksum to be right, modulo 65,535
+ *  40       (zero)
  */
 export const ORIGIN_BYTES = 64;
 export const ORIGIN_FLAGS = 0;
@@ -371,10 +372,13 @@ export const ORIGIN_MSS = 20;
 export const ORIGIN_OPTION = 24;
 export const ORIGIN_ROOM = 28;
 export const ORIGIN_TCP_FLAGS = 32;
+export const ORIGIN_SUM = 36;
 
 export const ORIGIN_HAS_MAC = 1;
 export const ORIGIN_HAS_SOCKET = 2;
 export const ORIGIN_HAS_OWNER = 4;
+/** The MSS option that TCPMSS finds begins at an odd byte. */
+export const ORIGIN_ODD_OPTION = 8;
 
 export const MSS_KNOWN = 0x10000;
 export const MSS_BROKEN = 0x20000;
@@ -638,8 +642,7 @@ export const UNMODELLED_HELD = 1;
 export const UNMODELLED_REASSEMBLY = 2;
 export const UNMODELLED_FRAGMENTS_LO = 3;
 export const UNMODELLED_PROTOCOL = 4;
-export const UNMODELLED_LIFELESS = 5;
-export const UNMODELLED_ENDLESS = 6;
+export const UNMODELLED_ENDLESS = 5;
 
 export const WHERE_ROUTING = 5;
 export const WHERE_BEFORE_NETFILTER = 6;

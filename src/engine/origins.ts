@@ -1,21 +1,25 @@
 // Arrivals -> origin records, and what targets have changed of them.
 
 import * as layout from "../layout.ts";
+import { checksumError } from "../packet/decode.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
 import type { Header } from "../packet/rewrite.ts";
-import { clamped, mssAsked, mssOf } from "../packet/tcp.ts";
+import { clamped, mssAsked, mssOf, mssPlaceOf } from "../packet/tcp.ts";
 
 const TCP = 6;
 
 /** Writes one record, ORIGIN_BYTES / 4 words. */
 export function writeOrigin(words: Uint32Array, { packet, srcMac, inIface, uid, gid }: Arrival): void {
   const local = inIface === null;
+  const place = mssPlaceOf(packet);
   const put = (offset: number, value: number): void => {
     words[offset / 4] = value;
   };
   put(
     layout.ORIGIN_FLAGS,
-    (srcMac === null ? 0 : layout.ORIGIN_HAS_MAC) | (local ? layout.ORIGIN_HAS_SOCKET | layout.ORIGIN_HAS_OWNER : 0),
+    (srcMac === null ? 0 : layout.ORIGIN_HAS_MAC) |
+      (local ? layout.ORIGIN_HAS_SOCKET | layout.ORIGIN_HAS_OWNER : 0) |
+      (place !== null && place % 2 === 1 ? layout.ORIGIN_ODD_OPTION : 0),
   );
   put(layout.ORIGIN_MAC_HIGH, Math.floor((srcMac ?? 0) / 2 ** 32));
   put(layout.ORIGIN_MAC_LOW, (srcMac ?? 0) % 2 ** 32);
@@ -28,6 +32,7 @@ export function writeOrigin(words: Uint32Array, { packet, srcMac, inIface, uid, 
   const added = packet.proto === TCP && mssOf(packet) === null ? clamped(packet, 0) : packet;
   put(layout.ORIGIN_ROOM, Number(added !== packet && added !== "drop"));
   put(layout.ORIGIN_TCP_FLAGS, 0);
+  put(layout.ORIGIN_SUM, packet.proto === TCP ? checksumError(packet) : 0);
 }
 
 function wordOf(mss: number | null): number {

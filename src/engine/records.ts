@@ -200,7 +200,6 @@ const REASONS: ReadonlyMap<number, string> = new Map([
   [layout.UNMODELLED_FRAGMENTS_LO, "fragments over the loopback interface are not modelled"],
   [layout.UNMODELLED_PROTOCOL, "connections of its protocol are not modelled"],
   [layout.UNMODELLED_ENDLESS, "it comes in by lo again and again, without end"],
-  [layout.UNMODELLED_LIFELESS, "a multicast of the host with TTL 0 is not modelled by the engine"],
 ]);
 
 export interface OutcomeContext {

@@ -93,9 +93,18 @@ function read(bytes: Uint8Array, whole: boolean): Packet {
 /** As nf_ip_checksum() sees what stands behind an IP header with these addresses. */
 export function isBadChecksum(src: number, dst: number, proto: number, payload: Uint8Array): boolean {
   if (UNCHECKED.includes(proto) || hasNoChecksum(proto, payload)) return false;
+  return errorOfSum(src, dst, proto, payload) !== 0;
+}
+
+function errorOfSum(src: number, dst: number, proto: number, payload: Uint8Array): number {
   const pseudo = proto === PROTO_TCP || proto === PROTO_UDP ? pseudoSum(src, dst, proto, payload.length) : 0;
   // the kernel sums from the IP header on, which is 0xffff by itself: nothing but zeros is right too
-  return onesSum(payload, pseudo + 0xffff) !== 0xffff;
+  return onesSum(payload, pseudo + 0xffff) % 0xffff;
+}
+
+/** What stands behind the IP header adds up to so much too much, modulo 65,535; 0 where its bytes are not known. */
+export function checksumError({ src, dst, proto, payload }: Packet): number {
+  return payload === null ? 0 : errorOfSum(src, dst, proto, payload);
 }
 
 /**
