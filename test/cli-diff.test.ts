@@ -138,6 +138,72 @@ const CASES: readonly {
     code: 0,
     told: [],
   },
+  ...[
+    ["a list that is no longer written", "-m recent --set --name seen --mask 255.255.255.255 --rsource", ""],
+    [
+      "a list in which others are written",
+      "-m recent --set --name seen --mask 255.255.255.255 --rsource",
+      "-m recent --set --name other --mask 255.255.255.255 --rsource",
+    ],
+    ["entries that are no longer removed", "-m recent --remove --name seen --mask 255.255.255.255 --rsource", ""],
+    ["a list that is no longer renewed", "-m recent --update --name seen --mask 255.255.255.255 --rsource", ""],
+    ["a set that nothing enters any more", "-j SET --add-set bad src", ""],
+    ["a set that is changed otherwise", "-j SET --add-set bad src", "-j SET --del-set bad src"],
+  ].map(([name, old, new_]) => ({
+    name: name!,
+    old: FILTER([`-A INPUT -p udp ${old!}`, "-A INPUT -p udp -j DROP"]),
+    new: FILTER([...(new_ === "" ? [] : [`-A INPUT -p udp ${new_!}`]), "-A INPUT -p udp -j DROP"]),
+    code: 1,
+    told: [`note DROP INPUT:2 DROP INPUT:${new_ === "" ? 1 : 2} proto=udp`],
+  })),
+  {
+    name: "lists of two names, written in another order",
+    old: FILTER([
+      "-A INPUT -m recent --set --name a --mask 255.255.255.255 --rsource",
+      "-A INPUT -m recent --set --name b --mask 255.255.255.255 --rsource",
+    ]),
+    new: FILTER([
+      "-A INPUT -m recent --set --name b --mask 255.255.255.255 --rsource",
+      "-A INPUT -m recent --set --name a --mask 255.255.255.255 --rsource",
+    ]),
+    code: 0,
+    told: [],
+  },
+  {
+    name: "a list that is written before it is asked",
+    old: FILTER([
+      "-A INPUT -m recent --rcheck --name a --mask 255.255.255.255 --rsource -j ACCEPT",
+      "-A INPUT -m recent --set --name a --mask 255.255.255.255 --rsource",
+    ]),
+    new: FILTER([
+      "-A INPUT -m recent --set --name a --mask 255.255.255.255 --rsource",
+      "-A INPUT -m recent --rcheck --name a --mask 255.255.255.255 --rsource -j ACCEPT",
+    ]),
+    code: 1,
+    told: [
+      "verdict DROP INPUT:policy ACCEPT INPUT:2",
+      "verdict ACCEPT INPUT:1 DROP INPUT:policy",
+      "note ACCEPT INPUT:1 ACCEPT INPUT:2",
+    ],
+  },
+  {
+    name: "a bucket from which packets no longer take that are dropped in any case",
+    old: FILTER(["-A INPUT -p udp -m limit --limit 5/min -j web", "-A web -p udp -m udp --dport 53 -j ACCEPT"]).replace(
+      ":INPUT",
+      ":web - [0:0]\n:INPUT",
+    ),
+    new: FILTER([
+      "-A INPUT -p udp -m udp --dport 7 -j DROP",
+      "-A INPUT -p udp -m limit --limit 5/min -j web",
+      "-A web -p udp -m udp --dport 53 -j ACCEPT",
+    ]).replace(":INPUT", ":web - [0:0]\n:INPUT"),
+    code: 1,
+    told: [
+      "note DROP INPUT:policy DROP INPUT:1 proto=udp dport=7",
+      "note DROP INPUT:policy DROP INPUT:1 header=4-7 bytes,0-3 bytes proto=udp",
+      "note DROP web:1 DROP INPUT:1 header=4-7 bytes,0-3 bytes proto=udp",
+    ],
+  },
 ];
 
 for (const { name, old, new: other, code: expected, told } of CASES) {
@@ -169,6 +235,18 @@ test("what passes the budget is sampled, and said to be no proof", async (contex
   const { kind, undecided, sampled } = JSON.parse(stdout) as Record<string, unknown>;
   assert.deepEqual([code, kind, (undecided as unknown[]).length], [3, "undecided", 1]);
   assert.ok(Number(sampled) > 0);
+});
+
+test("what cannot be known may be assumed, hosts resolved, sets loaded", async (context) => {
+  const files = temporaryFiles(context, {
+    old: FILTER(["-A INPUT -s gate -m cpu --cpu 0 -j ACCEPT"]),
+    other: FILTER(["-A INPUT -s 192.0.2.7/32 -j ACCEPT"]),
+    sets: "create bad hash:ip family inet hashsize 1024 maxelem 65536\n",
+  });
+  const given = ["--resolve", "gate=192.0.2.7", "--ipset", files.sets, "--quiet"];
+  assert.equal((await verdictree("diff", files.old, files.other, ...given)).code, 1);
+  const assumed = await verdictree("diff", files.old, files.other, ...given, "--assume", "cpu=match");
+  assert.deepEqual([assumed.code, assumed.stderr], [0, ""]);
 });
 
 test("diff wants two files and a chain that there is", async () => {

@@ -13,16 +13,16 @@ import { Interrupt } from "./interrupt.ts";
 import { whole } from "./numbers.ts";
 import { Places } from "./places.ts";
 import { Progress } from "./progress.ts";
-import { loadRuleset } from "./rulesets.ts";
+import { addAsking, loadRuleset } from "./rulesets.ts";
+import type { AskedRulesOptions } from "./rulesets.ts";
 import { sampleInstead } from "./sample.ts";
 
-interface DiffCommandOptions {
+interface DiffCommandOptions extends AskedRulesOptions {
   readonly chain?: NonNullable<DiffOptions["chain"]>;
   readonly budget: number;
   readonly samples: number;
   readonly seed: number;
   readonly json?: true;
-  readonly quiet?: true;
 }
 
 const EXAMPLES = `
@@ -36,13 +36,14 @@ Examples:
 const SAMPLES = 50_000_000;
 
 export function registerDiff(program: Command): void {
-  program
+  const command = program
     .command("diff")
     .description(
       "What behaves differently: every packet that another rule set treats otherwise, by the rules that decide.",
     )
     .argument("<OLD>", "the rules as they were")
-    .argument("<NEW>", "the rules as they are to be")
+    .argument("<NEW>", "the rules as they are to be");
+  addAsking(command)
     .option("--chain <TABLE:CHAIN>", "one built-in chain alone, such as filter:FORWARD", readChain)
     .option(
       "--budget <NODES>",
@@ -53,7 +54,6 @@ export function registerDiff(program: Command): void {
     .option("--samples <N>", "packets to try where there is no proof", whole(1, 1e12), SAMPLES)
     .addOption(new Option("--seed <N>", "of these packets").argParser(whole(0, 0xffffffff)).default(1))
     .option("--json", "a JSON object for each region")
-    .option("--quiet", "no notes and no progress on stderr")
     .addHelpText("after", EXAMPLES)
     .action(async (old: string, other: string, options: DiffCommandOptions) => {
       process.exitCode = await diff(old, other, options);
@@ -69,7 +69,7 @@ function readChain(text: string): { readonly table: TableName; readonly hook: Ho
 }
 
 async function diff(oldPath: string, newPath: string, options: DiffCommandOptions): Promise<number> {
-  refuseSharedInput([oldPath, newPath]);
+  refuseSharedInput([oldPath, newPath, ...(options.ipset ?? [])]);
   const old = await loadRuleset(oldPath, options);
   const other = await loadRuleset(newPath, options);
   const interrupt = new Interrupt();
@@ -187,8 +187,8 @@ function percent(share: number): string {
   return `${(share * 100).toPrecision(3)} % of what may come`;
 }
 
-function inWords({ verdict, options, logs, changes }: DiffAnswer): string {
-  const told = [...(logs ?? []), ...(changes ?? [])].map((each) => `, ${each}`).join("");
+function inWords({ verdict, options, logs, notes, changes }: DiffAnswer): string {
+  const told = [...(logs ?? []), ...(notes ?? []), ...(changes ?? [])].map((each) => `, ${each}`).join("");
   return `${verdict}${options === undefined ? "" : ` ${options}`}${told}`;
 }
 

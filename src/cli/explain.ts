@@ -10,7 +10,7 @@ import { regionWords, sureRegion } from "../explain/region.ts";
 import { traceLines } from "../explain/tracelines.ts";
 import type { Host } from "../host/host.ts";
 import { formatAddress } from "../net/address.ts";
-import { parseArrival } from "../packet/line.ts";
+import { isSkipped, parseArrival } from "../packet/line.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
 import { TABLES } from "../rules/ruleset.ts";
 import { BACKENDS } from "./engine.ts";
@@ -20,11 +20,11 @@ import { nameOf, readText, refuseSharedInput } from "./files.ts";
 import { loadHost } from "./hosts.ts";
 import { packetLineOf } from "./packettext.ts";
 import { nameOfRule, Places } from "./places.ts";
-import { addRules, loadRuleset, rulePaths } from "./rulesets.ts";
-import type { RulesOptions } from "./rulesets.ts";
+import { addAskedRules, loadRuleset, rulePaths } from "./rulesets.ts";
+import type { AskedRulesOptions } from "./rulesets.ts";
 import { answerForPeople, ruleText } from "./wording.ts";
 
-interface ExplainCommandOptions extends RulesOptions {
+interface ExplainCommandOptions extends AskedRulesOptions {
   readonly host?: string;
   readonly packet?: string;
   readonly before?: string;
@@ -47,7 +47,7 @@ export function registerExplain(program: Command): void {
     .description(
       "The way of one packet: every chain, the rules that matched, why others did not, and what NAT made of it.",
     );
-  addRules(command)
+  addAskedRules(command)
     .option("--host <HOST.json>", "interfaces, addresses, routes and sysctls of the host")
     .option("--packet <PACKET>", "the packet")
     .option("--before <FILE>", "packets that came before it, a JSON object a line")
@@ -113,8 +113,7 @@ function assertRule(places: Places, ref: RuleRef): void {
 async function readBefore(path: string, host: Host): Promise<readonly Arrival[]> {
   const arrivals: Arrival[] = [];
   (await readText(path)).split("\n").forEach((line, index) => {
-    const text = line.trim();
-    if (text === "" || text.startsWith("#")) return;
+    if (isSkipped(line)) return;
     const time = arrivals.at(-1)?.time ?? 0;
     arrivals.push(parseArrival(line, nameOf(path), index + 1, host, { packets: arrivals.length, time }));
   });

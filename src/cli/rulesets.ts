@@ -27,22 +27,35 @@ export interface AskedRulesOptions extends RulesOptions {
 
 /** Gives the command RULES, --rules, --resolve and --quiet. */
 export function addRules(command: Command): Command {
-  return command
-    .argument("[RULES]", "iptables-save or iptables -S output, or a terminal transcript; - is standard input")
-    .option("--rules <[TABLE=]FILE>", "rules of one or more tables; may be given several times", collect)
-    .option("--resolve <HOST=ADDRESS>", "the address of a host that rules name; may be given several times", collect)
-    .option("--quiet", "no notes and no progress on stderr");
+  return addReading(addSources(command));
 }
 
 /** ... and --ipset and --assume, for commands that ask what rules do. */
 export function addAskedRules(command: Command): Command {
-  return addRules(command)
+  return addAsking(addSources(command));
+}
+
+/** The same without RULES and --rules, for commands that name their files otherwise. */
+export function addAsking(command: Command): Command {
+  return addReading(command)
     .option("--ipset <FILE>", "the sets that rules name, as `ipset save` prints them", collect)
     .option(
       "--assume <NAME=ANSWER>",
       "what a match counts as that cannot be known: NAME is of the match, or of a rule as in 'filter INPUT:3'; ANSWER match or no-match",
       collect,
     );
+}
+
+function addSources(command: Command): Command {
+  return command
+    .argument("[RULES]", "iptables-save or iptables -S output, or a terminal transcript; - is standard input")
+    .option("--rules <[TABLE=]FILE>", "rules of one or more tables; may be given several times", collect);
+}
+
+function addReading(command: Command): Command {
+  return command
+    .option("--resolve <HOST=ADDRESS>", "the address of a host that rules name; may be given several times", collect)
+    .option("--quiet", "no notes and no progress on stderr");
 }
 
 function collect(value: string, before: readonly string[] = []): readonly string[] {

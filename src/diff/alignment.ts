@@ -94,6 +94,10 @@ export function align(oldTable: Table, newTable: Table): Alignment {
     table,
     changed: changed[which],
     numberOf: (rule) => numbers[which].get(rule)!,
+    isCommon: (rule) => {
+      const { old, new: other } = deciders[numbers[which].get(rule)!]!;
+      return old !== null && other !== null;
+    },
     policyNumberOf: (chain) => policies[which].get(chain.name)!,
     isShared: (chain) => same.has(chain.name),
   });

@@ -18,6 +18,7 @@ import type { Alignment } from "./alignment.ts";
 import { Diagram, FALSE, TRUE } from "./diagram.ts";
 import type { DiagramBudget, Node } from "./diagram.ts";
 import { Guards } from "./guards.ts";
+import { lastingNotes, Notes } from "./notes.ts";
 import { keyOfEffects, keyOfEnding, NO_EFFECTS, Outcomes } from "./outcome.ts";
 import type { Effects, Outcome } from "./outcome.ts";
 import { ProgramBuilder } from "./program.ts";
@@ -25,8 +26,8 @@ import { reachOfChanges } from "./reach.ts";
 import { FIELD, InterfaceClasses, Space } from "./space.ts";
 import type { FieldName } from "./space.ts";
 
-export const DIFFERENCE_KINDS = ["verdict", "nat", "reject", "mark", "change", "log", "probability"] as const;
-/** `change`: of TOS, TTL, flags, or by another target that goes on. */
+export const DIFFERENCE_KINDS = ["verdict", "nat", "reject", "mark", "change", "log", "note", "probability"] as const;
+/** `change`: of TOS, TTL, flags, or by another target that goes on. `note`: in what later packets are held to. */
 export type DifferenceKind = (typeof DIFFERENCE_KINDS)[number];
 
 /** What differs, and by which rules: all packets of one leaf of the product. */
@@ -78,6 +79,7 @@ export function compareChain(
   const space = new Space(diagram, new InterfaceClasses(rulesets));
   const alignment = align(tableOf(oldRuleset, tableName), tableOf(newRuleset, tableName));
   const guards = new Guards(diagram, rulesets);
+  const notes = new Notes(rulesets);
   const outcomes = new Outcomes(diagram);
   const tables = [alignment.old.table, alignment.new.table];
   const rules = rulesOf({ tables });
@@ -94,11 +96,11 @@ export function compareChain(
 
   const oldChain = chainOf(alignment.old.table.chains, hook);
   const newChain = chainOf(alignment.new.table.chains, hook);
-  const region = diagram.and(universe, reachOf(alignment, oldChain, newChain, space));
+  const region = diagram.and(universe, reachOf(alignment, oldChain, newChain, space, notes));
   const concerned = new Set<number>();
   let pairs: readonly Pair[] = [];
   if (region !== FALSE) {
-    const context = { space, outcomes, guards, concerned, shared: new Map<string, Node>() };
+    const context = { space, outcomes, guards, notes, concerned, shared: new Map<string, Node>() };
     const before = new ProgramBuilder(context, alignment.old, region).builtin(oldChain);
     const after = new ProgramBuilder(context, alignment.new, region).builtin(newChain);
     const product = new Product(space, guards, outcomes, alignment);
@@ -113,11 +115,11 @@ function chainOf(chains: readonly Chain[], hook: Hook): Chain {
   return chains.find(({ name }) => name === hook)!;
 }
 
-function reachOf(alignment: Alignment, oldChain: Chain, newChain: Chain, space: Space): Node {
+function reachOf(alignment: Alignment, oldChain: Chain, newChain: Chain, space: Space, notes: Notes): Node {
   if (oldChain.policy !== newChain.policy) return TRUE;
   return space.diagram.or(
-    reachOfChanges(alignment.old, oldChain, space),
-    reachOfChanges(alignment.new, newChain, space),
+    reachOfChanges(alignment.old, oldChain, space, notes),
+    reachOfChanges(alignment.new, newChain, space, notes),
   );
 }
 
@@ -236,7 +238,8 @@ class Product {
     const leaf = (kind: DifferenceKind): Node => this.#leaf({ kind, old, new: other });
     if (keyOfEnding(old.ending) !== keyOfEnding(other.ending)) return leaf(kindOf(old, other));
     const gone = old.ending.kind === "DROP" || old.ending.kind === "REJECT";
-    let node = same(old.effects.logs, other.effects.logs) ? FALSE : leaf("log");
+    let node = same(lastingNotes(old.effects.notes), lastingNotes(other.effects.notes)) ? FALSE : leaf("note");
+    if (!same(old.effects.logs, other.effects.logs)) node = leaf("log");
     const differs = (names: readonly FieldName[]): Node => this.#bitsDiffer(old.effects, other.effects, names);
     if (!gone) {
       const others =
@@ -378,12 +381,14 @@ function same(a: readonly string[], b: readonly string[]): boolean {
 }
 
 /** What of the effects tells one pair of a kind from another. */
-function told(kind: DifferenceKind, { bits, ttl, logs, others, tracking }: Effects): string {
+function told(kind: DifferenceKind, { bits, ttl, logs, others, notes, tracking }: Effects): string {
   switch (kind) {
     case "mark":
       return keyOfEffects({ ...NO_EFFECTS, bits });
     case "change":
       return keyOfEffects({ ...NO_EFFECTS, bits, ttl, others, tracking });
+    case "note":
+      return lastingNotes(notes).join();
     case "log":
       return keyOfEffects({ ...NO_EFFECTS, logs });
     default:

@@ -22,6 +22,8 @@ export interface Condition {
   readonly holds: Node;
   /** Where a match finds the packet broken and drops it (hotdrop). */
   readonly drops: Node;
+  /** For each match where it is asked: those before it hold. */
+  readonly asked: readonly Node[];
 }
 
 /** The bit that says whether match `index` of the rule holds; `part` names one of several facts of it. */
@@ -31,7 +33,9 @@ export function conditionOf(rule: Rule, space: Space, guardOf: GuardOf): Conditi
   const { diagram } = space;
   let holds = headerOf(rule, space);
   let drops: Node = FALSE;
+  const asked: Node[] = [];
   rule.matches.forEach((match, index) => {
+    asked.push(holds);
     if (holds === FALSE) return;
     const needed = bytesNeeded(match);
     if (needed !== null) {
@@ -43,7 +47,7 @@ export function conditionOf(rule: Rule, space: Space, guardOf: GuardOf): Conditi
       meets(match, space, (part) => guardOf(match, index, part)),
     );
   });
-  return { holds, drops };
+  return { holds, drops, asked };
 }
 
 function headerOf({ header }: Rule, space: Space): Node {
@@ -183,6 +187,10 @@ function meets(match: Match, space: Space, guard: (part?: string) => Node): Node
       return [match.src, match.dst].every((test) => test === null || ((test.value & test.mask) === 0) !== test.negated)
         ? TRUE
         : FALSE;
+    case "recent":
+      return match.op === "set" ? (match.negated ? FALSE : TRUE) : guard();
+    case "assumed":
+      return match.holds ? TRUE : FALSE;
     default:
       return guard();
   }

@@ -240,27 +240,25 @@ export class Diagram {
 
   /** Another leaf for each leaf. */
   map(node: Node, leafFor: (leaf: Node) => Node): Node {
-    const seen = new Map<Node, Node>();
-    const go = (here: Node): Node => {
-      const before = seen.get(here);
-      if (before !== undefined) return before;
-      let answer: Node;
-      if (this.isLeaf(here)) answer = leafFor(here);
-      else {
-        this.#enter();
-        const low = go(this.#lows[here]!);
-        const high = go(this.#highs[here]!);
-        this.#depth--;
-        answer = this.node(this.#bits[here]!, low, high);
-      }
-      seen.set(here, answer);
-      return answer;
-    };
-    return go(node);
+    return this.#fold(node, leafFor, (bit, low, high) => this.node(bit, low, high));
   }
 
   /** Every bit for which `functionOf` gives a function is that function instead. Leaves are mapped. */
   substitute(node: Node, functionOf: (bit: number) => Node | undefined, leafFor: (leaf: Node) => Node): Node {
+    return this.#fold(node, leafFor, (bit, low, high) => this.choose(functionOf(bit) ?? this.bit(bit), high, low));
+  }
+
+  /** TRUE where some value of the bits that `forgets` makes `node` true. */
+  exists(node: Node, forgets: (bit: number) => boolean): Node {
+    return this.#fold(
+      node,
+      (leaf) => leaf,
+      (bit, low, high) => (forgets(bit) ? this.or(low, high) : this.node(bit, low, high)),
+    );
+  }
+
+  /** From the leaves up, each node once. */
+  #fold(node: Node, leafFor: (leaf: Node) => Node, join: (bit: number, low: Node, high: Node) => Node): Node {
     const seen = new Map<Node, Node>();
     const go = (here: Node): Node => {
       const before = seen.get(here);
@@ -268,32 +266,12 @@ export class Diagram {
       let answer: Node;
       if (this.isLeaf(here)) answer = leafFor(here);
       else {
-        const bit = this.#bits[here]!;
         this.#enter();
         const low = go(this.#lows[here]!);
         const high = go(this.#highs[here]!);
         this.#depth--;
-        answer = this.choose(functionOf(bit) ?? this.bit(bit), high, low);
+        answer = join(this.#bits[here]!, low, high);
       }
-      seen.set(here, answer);
-      return answer;
-    };
-    return go(node);
-  }
-
-  /** TRUE where some value of the bits that `forgets` makes `node` true. */
-  exists(node: Node, forgets: (bit: number) => boolean): Node {
-    const seen = new Map<Node, Node>();
-    const go = (here: Node): Node => {
-      if (this.isLeaf(here)) return here;
-      const before = seen.get(here);
-      if (before !== undefined) return before;
-      const bit = this.#bits[here]!;
-      this.#enter();
-      const low = go(this.#lows[here]!);
-      const high = go(this.#highs[here]!);
-      this.#depth--;
-      const answer = forgets(bit) ? this.or(low, high) : this.node(bit, low, high);
       seen.set(here, answer);
       return answer;
     };

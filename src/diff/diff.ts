@@ -12,6 +12,7 @@ import type { ChainComparison, Decided, DifferenceKind, Pair } from "./compare.t
 import { BudgetError, FALSE } from "./diagram.ts";
 import type { DiagramBudget } from "./diagram.ts";
 import { EngineJudge } from "./engine.ts";
+import { lastingNotes } from "./notes.ts";
 import { boxesOf, describe, guardWords, nodeOf } from "./region.ts";
 import type { Region } from "./region.ts";
 import { Judge, pointOf, witnessOf } from "./witness.ts";
@@ -40,6 +41,8 @@ export interface DiffAnswer {
   readonly options?: string;
   /** What is told on the way, where that differs. */
   readonly logs?: readonly string[];
+  /** What is written down for later packets, where that differs. */
+  readonly notes?: readonly string[];
   /** What else is done on the way, where that differs. */
   readonly changes?: readonly string[];
 }
@@ -184,6 +187,7 @@ function answerOf({ outcome, rule }: Decided, kind: DifferenceKind): DiffAnswer 
     rule,
     ...(options === "" ? {} : { options }),
     ...(kind === "log" ? { logs: effects.logs } : {}),
+    ...(kind === "note" ? { notes: lastingNotes(effects.notes) } : {}),
     ...(kind === "change"
       ? { changes: [...effects.others, ...(effects.tracking === null ? [] : [effects.tracking])] }
       : {}),

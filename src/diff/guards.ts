@@ -4,6 +4,7 @@
 // is a fact of its own at every place where a packet may meet it: two equal `limit` rules are two buckets. Places are named
 // by the rules on the way there, and rules of two rule sets that correspond have one name, so that their facts are shared.
 
+import { nameOfMatch } from "../rules/names.ts";
 import { printMatch } from "../rules/print.ts";
 import { rulesOf } from "../rules/ruleset.ts";
 import type { Chain, Match, Rule, Ruleset } from "../rules/ruleset.ts";
@@ -56,6 +57,7 @@ const LOOKING: ReadonlySet<string> = new Set([
 
 /** Matches that are fields whole. */
 const FIELD_MATCHES: ReadonlySet<string> = new Set([
+  "assumed",
   "comment",
   "udp",
   "icmp",
@@ -86,11 +88,6 @@ const TOUCHED: Readonly<Record<string, readonly string[]>> = {
   u32: ["TCPMSS", "TCPOPTSTRIP", "TOS", "DSCP", "TTL", "ECN"],
   bpf: ["TCPMSS", "TCPOPTSTRIP", "TOS", "DSCP", "TTL", "ECN"],
 };
-
-/** How a match is called; of one that is not modelled, by its module. */
-export function nameOfMatch(match: Match): string {
-  return match.kind === "opaque" ? match.name : match.kind;
-}
 
 export class Guards {
   readonly #diagram: Diagram;
@@ -141,6 +138,8 @@ export class Guards {
         return match.limitIface === null ? null : "";
       case "owner":
         return match.supplGroups ? "" : null;
+      case "recent":
+        return match.op === "set" ? null : "";
       default:
         return FIELD_MATCHES.has(match.kind) ? null : "";
     }

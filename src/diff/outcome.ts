@@ -4,6 +4,8 @@
 
 import type { Diagram, Node } from "./diagram.ts";
 import { FALSE, TRUE } from "./diagram.ts";
+import { notesTogether } from "./notes.ts";
+import type { Note } from "./notes.ts";
 import { FIELD } from "./space.ts";
 
 /** A bit after a change: some bits from before, all XORed, and a constant. */
@@ -27,11 +29,13 @@ export interface Effects {
   readonly logs: readonly string[];
   /** Everything else, as printed, in order. */
   readonly others: readonly string[];
+  /** What is written down for later packets. */
+  readonly notes: readonly Note[];
   /** How raw wants it tracked: the first counts; null: as usual. */
   readonly tracking: string | null;
 }
 
-export const NO_EFFECTS: Effects = { bits: new Map(), ttl: null, logs: [], others: [], tracking: null };
+export const NO_EFFECTS: Effects = { bits: new Map(), ttl: null, logs: [], others: [], notes: [], tracking: null };
 
 export type Ending =
   | { readonly kind: "ACCEPT" | "DROP" }
@@ -162,6 +166,7 @@ export function together(first: Effects, then: Effects): Effects {
     ttl: ttlTogether(first.ttl, then.ttl),
     logs: [...first.logs, ...then.logs],
     others: [...first.others, ...then.others],
+    notes: notesTogether(first.notes, then.notes),
     tracking: first.tracking ?? then.tracking,
   };
 }
@@ -180,8 +185,8 @@ export function keyOfEnding(ending: Ending): string {
 const NOTHING = "";
 
 /** Empty for none. */
-export function keyOfEffects({ bits, ttl, logs, others, tracking }: Effects): string {
-  if (bits.size + logs.length + others.length === 0 && ttl === null && tracking === null) return NOTHING;
+export function keyOfEffects({ bits, ttl, logs, others, notes, tracking }: Effects): string {
+  if (bits.size + logs.length + others.length + notes.length === 0 && ttl === null && tracking === null) return NOTHING;
   const changed = [...bits].sort((a, b) => a[0] - b[0]).map(([bit, { of, inverted }]) => [bit, of, inverted]);
-  return JSON.stringify([changed, ttl, logs, others, tracking]);
+  return JSON.stringify([changed, ttl, logs, others, notes, tracking]);
 }

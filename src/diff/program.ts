@@ -19,6 +19,8 @@ import type { Condition } from "./condition.ts";
 import { BudgetError, FALSE } from "./diagram.ts";
 import type { Node, Operation } from "./diagram.ts";
 import type { Guards } from "./guards.ts";
+import { notesOfSet } from "./notes.ts";
+import type { Notes } from "./notes.ts";
 import { NO_EFFECTS, UNTRACKED } from "./outcome.ts";
 import type { BitChange, Effects, Ending, Outcomes } from "./outcome.ts";
 import { FIELD, HEADER } from "./space.ts";
@@ -28,6 +30,7 @@ export interface ProgramContext {
   readonly space: Space;
   readonly outcomes: Outcomes;
   readonly guards: Guards;
+  readonly notes: Notes;
   /** Diagrams of chains that stand in both rule sets alike, by name. */
   readonly shared: Map<string, Node>;
   /** Is given the numbers of all rules that hold or drop somewhere in the region. */
@@ -39,6 +42,8 @@ export interface Side {
   readonly table: Table;
   /** The number of a rule, the same in both rule sets for rules that correspond. */
   numberOf(rule: Rule): number;
+  /** The rule stands in both rule sets. */
+  isCommon(rule: Rule): boolean;
   policyNumberOf(chain: Chain): number;
   /** The chain, and all it calls, stands in both rule sets word for word. */
   isShared(chain: Chain): boolean;
@@ -157,24 +162,38 @@ export class ProgramBuilder {
     const { guards, space } = this.#context;
     const { diagram } = space;
     const number = this.#side.numberOf(rule);
-    const { holds, drops } = conditionOf(rule, space, (match, index, part = "") =>
+    const { holds, drops, asked } = conditionOf(rule, space, (match, index, part = "") =>
       guards.bitOf(match, index, part, `${place}/${number}`),
     );
-    return { holds: diagram.and(holds, this.#region), drops: diagram.and(drops, this.#region) };
+    return { holds: diagram.and(holds, this.#region), drops: diagram.and(drops, this.#region), asked };
   }
 
   #rule(rule: Rule, place: string): Node {
     const { outcomes, space } = this.#context;
     const { diagram } = space;
     const { through } = outcomes;
-    const { holds, drops } = this.#conditionOf(rule, place);
+    const { holds, drops, asked } = this.#conditionOf(rule, place);
     const by = this.#side.numberOf(rule);
     if (holds !== FALSE || drops !== FALSE) this.#context.concerned.add(by);
     let node: Node = through;
     if (holds !== FALSE && rule.target !== null)
       node = diagram.choose(holds, this.#target(rule.target, rule, by, place), through);
-    if (drops === FALSE) return node;
-    return diagram.choose(drops, outcomes.leaf({ ending: { kind: "DROP" }, by, effects: NO_EFFECTS }), node);
+    if (drops !== FALSE)
+      node = diagram.choose(drops, outcomes.leaf({ ending: { kind: "DROP" }, by, effects: NO_EFFECTS }), node);
+    return this.#noted(rule, asked, node);
+  }
+
+  /** What the matches note comes before what becomes of the packet. */
+  #noted(rule: Rule, asked: readonly Node[], node: Node): Node {
+    const { notes, outcomes, space } = this.#context;
+    const number = this.#side.isCommon(rule) ? this.#side.numberOf(rule) : null;
+    return asked.reduceRight((rest, where, index) => {
+      const note = notes.ofMatch(rule.matches[index]!, index, number);
+      if (note === null) return rest;
+      const leaf = outcomes.leaf({ ending: { kind: "through" }, by: 0, effects: { ...NO_EFFECTS, notes: [note] } });
+      const here = space.diagram.and(where, this.#region);
+      return this.#inARow(space.diagram.choose(here, leaf, outcomes.through), rest);
+    }, node);
   }
 
   #target(target: Target, rule: Rule, by: number, place: string): Node {
@@ -223,6 +242,10 @@ export class ProgramBuilder {
         const open = space.among("ct_state", [[0, 3]]);
         return diagram.choose(open, go({ tracking }), outcomes.through);
       }
+      case "SET":
+        if (target.map !== null)
+          throw new RuleError("target SET with --map-set is not compared", rule.position, rule.text, rule.text.length);
+        return go({ notes: notesOfSet(target) });
       default: {
         const printed = printTarget(target, 4).replace(/^ -j /, "");
         const name = printed.replace(/ .*/, "");
@@ -244,7 +267,17 @@ export class ProgramBuilder {
 }
 
 /** Targets that go on, and tell somebody. */
-const TELLING: ReadonlySet<string> = new Set(["LOG", "NFLOG", "TRACE", "ULOG", "AUDIT"]);
+const TELLING: ReadonlySet<string> = new Set([
+  "LOG",
+  "NFLOG",
+  "TRACE",
+  "ULOG",
+  "AUDIT",
+  "TEE",
+  "IDLETIMER",
+  "LED",
+  "RATEEST",
+]);
 
 /** ... and change or keep something that no rule of the comparison asks for. */
 const CHANGING: ReadonlySet<string> = new Set([
@@ -252,13 +285,8 @@ const CHANGING: ReadonlySet<string> = new Set([
   "CLASSIFY",
   "TCPMSS",
   "TCPOPTSTRIP",
-  "SET",
   "SECMARK",
   "CONNSECMARK",
-  "IDLETIMER",
-  "LED",
-  "RATEEST",
-  "TEE",
 ]);
 
 const ENDING: ReadonlySet<string> = new Set([

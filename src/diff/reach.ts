@@ -8,16 +8,17 @@ import type { AlignedSide } from "./alignment.ts";
 import { conditionOf } from "./condition.ts";
 import { FALSE, TRUE } from "./diagram.ts";
 import type { Node } from "./diagram.ts";
+import type { Notes } from "./notes.ts";
 import { FIELD } from "./space.ts";
 import type { FieldName, Space } from "./space.ts";
 
 /** More calls on the way to a chain than these, and all packets are taken to reach it. */
 const MOST_CALLS = 20_000;
 
-export function reachOfChanges(side: AlignedSide, start: Chain, space: Space): Node {
+export function reachOfChanges(side: AlignedSide, start: Chain, space: Space, notes: Notes): Node {
   if (side.changed.size === 0) return FALSE;
   const { diagram } = space;
-  const open = openConditions(side.table, space);
+  const open = openConditions(side.table, space, notes);
   const entries = entriesOf(side.table, start, [...side.changed.keys()], open, space);
   let reach: Node = FALSE;
   for (const [chain, rules] of side.changed) {
@@ -41,14 +42,17 @@ function union(nodes: readonly Node[], { diagram }: Space): Node {
   return rest[0] ?? FALSE;
 }
 
-/** Where a rule may hold or drop, whatever guards say and whatever has been changed. */
-function openConditions(table: Table, space: Space): (rule: Rule) => Node {
+/** Where a rule may hold, drop or note something, whatever guards say and whatever has been changed. */
+function openConditions(table: Table, space: Space, notes: Notes): (rule: Rule) => Node {
   const { diagram } = space;
   const changing = changedFields(table).map((name) => FIELD[name]);
   const isChanged = (bit: number): boolean => changing.some(({ first, end }) => bit >= first && bit < end);
   return (rule) => {
-    const { holds, drops } = conditionOf(rule, space, () => TRUE);
-    return diagram.exists(diagram.or(holds, drops), isChanged);
+    const { holds, drops, asked } = conditionOf(rule, space, () => TRUE);
+    // matches are asked where those before them hold: the first that notes something is asked most often
+    const first = rule.matches.findIndex((match, index) => notes.ofMatch(match, index, 0) !== null);
+    const does = first < 0 ? holds : asked[first]!;
+    return diagram.exists(diagram.or(does, drops), isChanged);
   };
 }
 

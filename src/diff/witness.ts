@@ -318,7 +318,7 @@ export class Judge {
       if (match.kind === "tcp") return holds ? [{ ...match, option: null }] : [{ ...match, option: null }, NEVER];
       return holds ? [] : [NEVER];
     });
-    return { ...rule, matches, target: rule.target?.kind === "opaque" ? null : rule.target };
+    return { ...rule, matches, target: goesOn(rule.target) ? null : rule.target };
   }
 }
 
@@ -328,9 +328,16 @@ const COPY = " ";
 const NEVER: Match = { kind: "mark", value: 1, mask: 0, negated: false };
 
 function isDecided(rule: Rule, guards: Guards): boolean {
-  return (
-    guards.isGuarded(rule) || rule.matches.some(({ kind }) => kind === "addrtype") || rule.target?.kind === "opaque"
-  );
+  return guards.isGuarded(rule) || rule.matches.some(({ kind }) => kind === "addrtype") || goesOn(rule.target);
+}
+
+/** What the reference does not do, or not without the memory of its world, and what decides nothing. */
+const GOING_ON: ReadonlySet<string> = new Set([
+  ...["SET", "TCPOPTSTRIP", "AUDIT", "CONNSECMARK", "IDLETIMER", "LED", "RATEEST", "SECMARK", "ULOG", "opaque"],
+]);
+
+function goesOn(target: Rule["target"]): boolean {
+  return target !== null && GOING_ON.has(target.kind);
 }
 
 function meetsTypes({ srcTypes, dstTypes }: AddrtypeMatch, point: Point): boolean {
