@@ -201,11 +201,11 @@ export function fail(where: i32, errno: i32): bool {
   return drop(where);
 }
 
-/** A rule or policy says so, or NONE: nat. */
-export function refuse(hook: i32, rule: u32): bool {
+/** A rule or policy says so, or NONE: nat; `told`: a sender on the host learns of it. */
+export function refuse(hook: i32, rule: u32, told: bool = true): bool {
   const at = out();
   store<u32>(at, rule, DECISION_RULE);
-  if (get(FIELD_IN_IFACE) == 0) store<u8>(at, ERRNO_EPERM, DECISION_ERRNO);
+  if (told && get(FIELD_IN_IFACE) == 0) store<u8>(at, ERRNO_EPERM, DECISION_ERRNO);
   return ends(VERDICT_DROPPED, hook);
 }
 

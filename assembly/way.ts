@@ -42,6 +42,7 @@ import {
   DETAIL_BYTES,
   ERRNO_EIO,
   ERRNO_EMSGSIZE,
+  DROP_UNTOLD,
   FACT_BAD_CHECKSUM,
   FACT_BOUND,
   FACT_DF,
@@ -65,6 +66,7 @@ import {
   FIELD_TTL,
   FIREWALL_CHECKSUM,
   FIREWALL_DRAWS,
+  FIREWALL_DATAGRAMS,
   FIREWALL_FLAGS,
   FIREWALL_LO,
   FIREWALL_NAT,
@@ -307,10 +309,10 @@ function nextHop(): u32 {
   return via == NONE ? get(FIELD_DST) : via;
 }
 
-/** Enters PREROUTING or OUTPUT, where fragments are put together if connections are tracked. */
+/** Enters PREROUTING or OUTPUT, where fragments may be put together. */
 function open(hook: i32): bool {
   enter(hook);
-  if (flag(FIREWALL_TRACKING) && isFragment() && !is(IS_TRACKED)) return unmodelled(UNMODELLED_HELD);
+  if (flag(FIREWALL_DATAGRAMS) && isFragment() && !is(IS_TRACKED)) return unmodelled(UNMODELLED_HELD);
   return true;
 }
 
@@ -335,7 +337,11 @@ function passesChain(table: i32, hook: i32): bool {
     return true;
   }
   if (action == ACTION_REJECT) reject(firewall, load<u32>(clause, CLAUSE_ARG));
-  return refuse(hook, rule);
+  return refuse(hook, rule, isTold(clause, action));
+}
+
+function isTold(clause: usize, action: u32): bool {
+  return action != ACTION_DROP || load<u32>(clause, CLAUSE_ARG) != DROP_UNTOLD;
 }
 
 /** Before conntrack there is no connection, and rules see INVALID; over lo the packet brings the one it has. */
@@ -391,7 +397,7 @@ function nat(hook: i32, source: bool): bool {
       bindNothing(source, load<u32>(firewall, FIREWALL_DRAWS));
     } else {
       const rule = load<u32>(clause, CLAUSE_RULE);
-      if (action == ACTION_DROP || action == ACTION_REJECT) return refuse(hook, rule);
+      if (action == ACTION_DROP || action == ACTION_REJECT) return refuse(hook, rule, isTold(clause, action));
       if (!setUp(program, clause, action, hook, source)) return refuse(hook, rule);
       if (source) store<u32>(out(), rule, DECISION_SNAT_RULE);
       else store<u32>(out(), rule, DECISION_DNAT_RULE);

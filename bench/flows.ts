@@ -70,7 +70,7 @@ class Bench {
     instance.exports.setGuards(instance.allocateZeroed((memory.count + 1) * 16), seed);
     loadLists(instance, memory.lists);
     this.#firewall = loadHost(instance, host, this.interfaces, {
-      ...{ tracking: true, nat: true, nft: false },
+      ...{ tracking: true, datagrams: true, nat: true, nft: false },
       draws: memory.count,
     });
     loadChains(instance, this.#firewall, ruleset, {

@@ -9,7 +9,7 @@ import { MemoryTable } from "./compile/memory.ts";
 import { needsOrigins } from "./compile/origins.ts";
 import { addressTypes } from "./compile/routes.ts";
 import { RuleTable } from "./compile/ruletable.ts";
-import { needsTracking } from "./compile/tracking.ts";
+import { needsDatagrams, needsTracking } from "./compile/tracking.ts";
 import { IpsetTable } from "./compile/sets.ts";
 import type { Program } from "./compile/program.ts";
 import { Batch } from "./engine/batch.ts";
@@ -231,6 +231,7 @@ export class Firewall {
     loadIpsets(instance, ipsets, this.interfaces);
     this.#firewall = loadHost(instance, host, this.interfaces, {
       tracking: this.tracking,
+      datagrams: this.tracking || needsDatagrams(ruleset),
       nat: ruleset.tables.some(({ name }) => name === "nat"),
       draws: memory.count,
       nft: options.backend === "nft",

@@ -146,6 +146,7 @@ export const ACTION_IPSET = 12;
 /** From here on an action ends the look-up. */
 export const ACTION_ENDS = 16;
 export const ACTION_ACCEPT = 16;
+/** `arg` DROP_UNTOLD: who sent it is told of no error. */
 export const ACTION_DROP = 17;
 export const ACTION_REJECT = 18;
 export const ACTION_DNAT = 19;
@@ -156,6 +157,8 @@ export const ACTION_REDIRECT = 22;
 export const ACTION_DECIDE = 23;
 /** Its NAT record: the network in addressLo, its mask in addressHi. */
 export const ACTION_NETMAP = 24;
+
+export const DROP_UNTOLD = 1;
 
 export const CONNMARK_SET = 0;
 export const CONNMARK_SAVE = 1;
@@ -487,6 +490,8 @@ export const FIREWALL_VALIDATE = 8;
 export const FIREWALL_NAT = 16;
 /** The order of tables is that of iptables-nft. */
 export const FIREWALL_NFT = 32;
+/** Fragments are put together in front of all rules. */
+export const FIREWALL_DATAGRAMS = 64;
 
 export const TABLE_RAW = 0;
 export const TABLE_MANGLE = 1;

@@ -36,7 +36,7 @@ class Flows {
     const instance = this.#instance;
     instance.exports.setLookUp(0, instance.allocate(64));
     instance.exports.setGuards(instance.allocateZeroed(64), 1);
-    const tables = { tracking: true, nat: false, nft: false, draws: 0 };
+    const tables = { tracking: true, datagrams: true, nat: false, nft: false, draws: 0 };
     this.#firewall = loadHost(instance, HOST, INTERFACES, tables);
     assert.equal(instance.exports.setFlows(most), 1);
     this.#packets = instance.allocateZeroed(BATCH * layout.PACKET_BYTES);

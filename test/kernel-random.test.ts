@@ -9,6 +9,7 @@ import { drawKernelWorld } from "./support/kernel-arbitrary.ts";
 import { runWorlds } from "./support/kernel-run.ts";
 import type { KernelRun } from "./support/kernel-run.ts";
 import { drawKernelSequence } from "./support/kernel-sequence.ts";
+import { drawKernelWords } from "./support/kernel-words.ts";
 import { noKernel } from "./support/oracle.ts";
 
 const WORLDS = 150;
@@ -24,6 +25,16 @@ test("kernel and reference say the same of random sequences", { skip: noKernel()
   context.diagnostic(summary(run));
   assert.ok(run.compared > WORLDS * 100, "sequences are long");
 });
+
+test(
+  "kernel and reference say the same of matches and targets that are seldom used",
+  { skip: noKernel() },
+  (context) => {
+    const run = runWorlds((seed) => drawKernelWords(seed, 200), 1, WORLDS / 3);
+    context.diagnostic(summary(run));
+    assert.ok(run.unmodelled < run.compared / 200, "few packets are not modelled");
+  },
+);
 
 function summary({ worlds, compared, unmodelled, byEngine }: KernelRun): string {
   return `${worlds} worlds, ${compared} packets equal, ${byEngine} by the engine too, ${unmodelled} not modelled`;

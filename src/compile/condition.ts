@@ -82,6 +82,7 @@ import {
 import { bucketOf } from "../net/limit.ts";
 import { TCP_FLAGS } from "../packet/packet.ts";
 import { RuleError } from "../rules/error.ts";
+import { modelledMatch } from "../rules/modelled.ts";
 import type {
   AddressTest,
   AddressType,
@@ -218,7 +219,8 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
     both(FIELD_TRANSPORT, header.fragment.negated ? complement(later) : later);
   }
 
-  rule.matches.forEach((match, index) => {
+  rule.matches.forEach((given, index) => {
+    const match = modelledMatch(given);
     if (match.kind === "comment") return;
     const state = (): number => context.stateOf(ruleNumber, index);
     switch (match.kind) {
@@ -386,23 +388,16 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
           if (test !== null && ((test.value & test.mask) === 0) === test.negated) both(FIELD_SRC, EMPTY);
         }
         return;
+      case "policy":
+        pure();
+        if (!match.none) both(FIELD_SRC, EMPTY);
+        return;
+      case "socket":
+        pure();
+        both(FIELD_SRC, EMPTY);
+        return;
       case "connbytes":
       case "connlimit":
-      case "time":
-      case "rpfilter":
-      case "hashlimit":
-      case "sctp":
-      case "dccp":
-      case "esp":
-      case "ah":
-      case "ipcomp":
-      case "string":
-      case "u32":
-      case "bpf":
-      case "cluster":
-      case "policy":
-      case "socket":
-      case "opaque":
         throw new Error(`match ${match.kind} was to be refused`);
       case "limit":
         guard({ kind: TEST_LIMIT, state: state(), ...bucketOf(match.average, match.burst) });

@@ -45,6 +45,7 @@ import {
   ACTION_SNAT,
   ACTION_TCPMSS,
   ACTION_TTL,
+  DROP_UNTOLD,
   FIELD_LENGTH,
   FIELD_MARK,
   FIELD_TCP_FLAGS,
@@ -68,6 +69,7 @@ import {
 } from "../layout.ts";
 import { TCP_FLAGS } from "../packet/packet.ts";
 import { RuleError } from "../rules/error.ts";
+import { modelledTarget } from "../rules/modelled.ts";
 import type {
   Chain,
   ConnmarkTarget,
@@ -240,10 +242,10 @@ class Lowering {
     const { boxes, tests } = stage;
     const counts = this.#context.counting;
     const options = { rule: number, tests, counts };
-    const { target } = rule;
+    const target = rule.target === null ? null : modelledTarget(rule.target);
     const nat = (range: NatRange) => ({ nat: natRecord(range), arg2: this.#context.stateOf(number, DRAWS) });
-    if (target === null || WATCHERS.includes(target.kind)) {
-      if (counts || tests.some(remembers)) this.#builder.add(boxes, ACTION_GO_ON, options);
+    if (target === null) {
+      this.#passing(boxes, options);
       return;
     }
     switch (target.kind) {
@@ -328,26 +330,37 @@ class Lowering {
       case "TRACE":
       case "CHECKSUM":
       case "CLASSIFY":
-      case "TCPOPTSTRIP":
-      case "TPROXY":
-      case "QUEUE":
-      case "NFQUEUE":
       case "AUDIT":
       case "CONNSECMARK":
       case "IDLETIMER":
       case "LED":
       case "RATEEST":
       case "SECMARK":
-      case "ULOG":
-      case "HMARK":
-      case "opaque":
-        throw new Error(`target ${target.kind} was to be refused`);
+      case "ULOG": {
+        this.#passing(boxes, options);
+        return;
+      }
+      case "TPROXY": {
+        this.#builder.add(boxes, ACTION_DROP, options);
+        return;
+      }
+      case "QUEUE":
+      case "NFQUEUE": {
+        if (target.bypass) this.#builder.add(boxes, ACTION_ACCEPT, options);
+        else this.#builder.add(boxes, ACTION_DROP, { ...options, arg: DROP_UNTOLD });
+        return;
+      }
       case "jump":
       case "goto": {
         this.#call(target, options, stage, region, end);
         return;
       }
     }
+  }
+
+  /** Has no effect on the answer. */
+  #passing(boxes: readonly Box[], options: Counted): void {
+    if (options.counts || options.tests.some(remembers)) this.#builder.add(boxes, ACTION_GO_ON, options);
   }
 
   #set(
@@ -422,9 +435,6 @@ class Lowering {
     this.#builder.place(after);
   }
 }
-
-/** Targets without an effect on the answer. */
-const WATCHERS: readonly Target["kind"][] = ["LOG", "NFLOG", "TRACE", "CHECKSUM", "CLASSIFY"];
 
 function connmarkOf(target: ConnmarkTarget): { field: number; arg: number; arg2: number } {
   const shift = ((target.shift.dir === "right" ? 1 : 0) << 8) | (target.shift.bits << 16);

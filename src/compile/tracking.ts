@@ -1,5 +1,6 @@
 // Does the rule set make the kernel track connections? It does so only where a loaded rule needs it (nf_ct_netns_get()).
 
+import { rulesOf } from "../rules/ruleset.ts";
 import type { Match, Ruleset, Target } from "../rules/ruleset.ts";
 
 const MATCHES: readonly Match["kind"][] = ["conntrack", "state", "connmark", "connbytes", "connlimit"];
@@ -7,6 +8,13 @@ const TARGETS: readonly Target["kind"][] = [
   ...(["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP"] as const),
   ...(["CT", "NOTRACK", "CONNMARK"] as const),
 ];
+
+/** Are fragments put together in front of all rules though connections may not be tracked (nf_defrag_ipv4_enable())? */
+export function needsDatagrams(ruleset: Ruleset): boolean {
+  return rulesOf(ruleset).some(
+    ({ matches, target }) => target?.kind === "TPROXY" || matches.some(({ kind }) => kind === "socket"),
+  );
+}
 
 export function needsTracking(ruleset: Ruleset): boolean {
   return ruleset.tables.some((table) =>

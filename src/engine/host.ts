@@ -25,6 +25,8 @@ export const HOOKS: readonly Hook[] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT
 /** What the way must know of the rules beside the chains. */
 export interface TableFacts {
   readonly tracking: boolean;
+  /** Fragments are put together in front of all rules. */
+  readonly datagrams: boolean;
   readonly nat: boolean;
   readonly nft: boolean;
   /** Number of the memory for what nat draws where no rule does. */
@@ -115,6 +117,7 @@ export function loadHost(instance: Instance, host: Host, interfaces: InterfaceTa
     layout.FIREWALL_FLAGS,
     (tables.tracking ? layout.FIREWALL_TRACKING : 0) |
       (tables.nat ? layout.FIREWALL_NAT : 0) |
+      (tables.datagrams ? layout.FIREWALL_DATAGRAMS : 0) |
       (tables.nft ? layout.FIREWALL_NFT : 0) |
       (host.tcpLoose ? layout.FIREWALL_TCP_LOOSE : 0) |
       (host.conntrackChecksum ? layout.FIREWALL_CHECKSUM : 0) |

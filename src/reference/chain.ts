@@ -4,7 +4,9 @@
 // and the end of a user chain go on where the last jump stands, or with the policy if there was none.
 
 import type { RuleRef } from "../classifier.ts";
-import type { Chain, Rule, Table, Target } from "../rules/ruleset.ts";
+import { modelledTarget } from "../rules/modelled.ts";
+import type { ModelledTarget } from "../rules/modelled.ts";
+import type { Chain, Rule, Table } from "../rules/ruleset.ts";
 import { change } from "./change.ts";
 import type { PassingTarget } from "./change.ts";
 import { holds } from "./match.ts";
@@ -13,8 +15,8 @@ import type { Skb } from "./skb.ts";
 
 /** The targets that end a chain. */
 export type EndTarget = Exclude<
-  Target,
-  PassingTarget | { readonly kind: "RETURN" | "jump" | "goto" | "TPROXY" | "QUEUE" | "NFQUEUE" | "opaque" }
+  ModelledTarget,
+  PassingTarget | { readonly kind: "RETURN" | "jump" | "goto" | "TPROXY" }
 >;
 export type NatTarget = Extract<EndTarget, { readonly kind: "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" | "NETMAP" }>;
 
@@ -61,11 +63,11 @@ function walkRules(table: Table, builtin: Chain, skb: Skb, world: World, met: (r
       continue;
     }
     met(ref);
-    const { target } = rule;
-    if (target === null) {
+    if (rule.target === null) {
       place = next;
       continue;
     }
+    const target = modelledTarget(rule.target);
     switch (target.kind) {
       case "ACCEPT":
       case "DROP":
@@ -75,12 +77,12 @@ function walkRules(table: Table, builtin: Chain, skb: Skb, world: World, met: (r
       case "MASQUERADE":
       case "REDIRECT":
       case "NETMAP":
-        return { ref, rule, target };
-      case "TPROXY":
       case "QUEUE":
       case "NFQUEUE":
-      case "opaque":
-        throw new Error(`target ${target.kind} was to be refused`);
+        return { ref, rule, target };
+      case "TPROXY":
+        // tproxy_tg4() in net/netfilter/xt_TPROXY.c: no process here has a socket that would take it
+        return { ref, rule, target: { kind: "DROP" } };
       case "jump":
         jumps.push(next);
         if (jumps.length > table.chains.length) throw new Error(`${table.name} ${chain.name}: jumps go in a circle`);

@@ -5,16 +5,17 @@
 
 import { TCP_FLAGS } from "../packet/packet.ts";
 import { clamped, withFlags } from "../packet/tcp.ts";
-import type { EcnTarget, Rule, Target, TcpmssTarget, TtlTarget } from "../rules/ruleset.ts";
+import type { ModelledTarget } from "../rules/modelled.ts";
+import type { EcnTarget, Rule, TcpmssTarget, TtlTarget } from "../rules/ruleset.ts";
 import { setConnmark, setTemplate } from "./connmatch.ts";
 import type { World } from "./match.ts";
 import type { Skb } from "./skb.ts";
 
 /** Targets that do not end a chain, and do not lead to another one. */
 export type PassingTarget = Exclude<
-  Target,
+  ModelledTarget,
   | { readonly kind: "ACCEPT" | "DROP" | "RETURN" | "jump" | "goto" | "REJECT" }
-  | { readonly kind: "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" | "NETMAP" | "opaque" }
+  | { readonly kind: "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" | "NETMAP" }
   | { readonly kind: "TPROXY" | "QUEUE" | "NFQUEUE" }
 >;
 
@@ -36,6 +37,13 @@ export function change(target: PassingTarget, rule: Rule, skb: Skb, world: World
     case "TRACE":
     case "CHECKSUM":
     case "CLASSIFY":
+    case "AUDIT":
+    case "CONNSECMARK":
+    case "IDLETIMER":
+    case "LED":
+    case "RATEEST":
+    case "SECMARK":
+    case "ULOG":
       return "go on";
     case "MARK":
       skb.mark = ((skb.mark & ~target.mask) ^ target.value) >>> 0;
@@ -63,16 +71,6 @@ export function change(target: PassingTarget, rule: Rule, skb: Skb, world: World
     case "NOTRACK":
       setTemplate(target, rule, skb, world.memory);
       return "go on";
-    case "TCPOPTSTRIP":
-    case "AUDIT":
-    case "CONNSECMARK":
-    case "IDLETIMER":
-    case "LED":
-    case "RATEEST":
-    case "SECMARK":
-    case "ULOG":
-    case "HMARK":
-      throw new Error(`target ${target.kind} was to be refused`);
   }
 }
 

@@ -45,6 +45,14 @@ function targetTracks(target: Target | null): boolean {
   return target !== null && TRACKING_TARGETS.includes(target.kind);
 }
 
+/** Fragments are put together in front of all rules: where connections are tracked, and where sockets are looked for. */
+export function defragments(ruleset: Ruleset, host: Host): boolean {
+  const asks = rulesOf(ruleset).some(
+    ({ matches, target }) => target?.kind === "TPROXY" || matches.some(({ kind }) => kind === "socket"),
+  );
+  return asks || tracks(ruleset, host);
+}
+
 /** Where packets are looked up, and how long connections live. */
 export interface Tracker {
   readonly connections: Connections;

@@ -24,6 +24,7 @@ import type {
   TableName,
   TtlMatch,
 } from "../rules/ruleset.ts";
+import { modelledMatch } from "../rules/modelled.ts";
 import { meetsConnlimit } from "./connlimit.ts";
 import { meetsConnbytes, meetsConnmark, meetsConntrack, meetsState } from "./connmatch.ts";
 import type { Tuple } from "../classifier.ts";
@@ -98,8 +99,9 @@ function meetsInterface(test: InterfaceTest, iface: string | null): boolean {
   return (test.wildcard ? name.startsWith(test.name) : name === test.name) !== test.negated;
 }
 
-function meets(match: Match, place: MatchPlace, skb: Skb, world: World): Holds {
+function meets(given: Match, place: MatchPlace, skb: Skb, world: World): Holds {
   const { packet } = skb;
+  const match = modelledMatch(given);
   switch (match.kind) {
     case "tcp": {
       // a fragment that begins inside the header could overwrite what the first one showed
@@ -192,22 +194,12 @@ function meets(match: Match, place: MatchPlace, skb: Skb, world: World): Holds {
       return meetsConnbytes(match, skb);
     case "connlimit":
       return meetsConnlimit(match, place, skb, world);
-    case "time":
-    case "rpfilter":
-    case "hashlimit":
-    case "sctp":
-    case "dccp":
-    case "esp":
-    case "ah":
-    case "ipcomp":
-    case "string":
-    case "u32":
-    case "bpf":
-    case "cluster":
     case "policy":
+      // no packet here has come or goes by IPsec
+      return match.none;
     case "socket":
-    case "opaque":
-      throw new Error(`match ${match.kind} was to be refused`);
+      // no process here has one open
+      return false;
   }
 }
 

@@ -23,7 +23,7 @@ import type { AddressType, Hook, Ruleset, TableName } from "../rules/ruleset.ts"
 import { walk } from "./chain.ts";
 import { Connections } from "./connection.ts";
 import type { Connection, Zone } from "./connection.ts";
-import { tracks } from "./conntrack.ts";
+import { defragments, tracks } from "./conntrack.ts";
 import { Counters } from "./counters.ts";
 import { NFT_READS_OTHERWISE, UnsupportedError } from "./error.ts";
 import { Fragments } from "./fragments.ts";
@@ -76,7 +76,7 @@ export class Reference {
     this.#stateless = options.stateless;
     const connections = tracks(ruleset, host) ? new Connections() : null;
     this.#around = {
-      ...{ ruleset, host, routing, fragments: new Fragments<Traveller>() },
+      ...{ ruleset, host, routing, fragments: new Fragments<Traveller>(), defragments: defragments(ruleset, host) },
       world: {
         ...(options.watch === undefined ? {} : { watch: options.watch }),
         memory: new Memory(ruleset, options.seed ?? 0),
@@ -217,5 +217,6 @@ export function runChain(
   if (table === undefined || chain?.policy == null) throw new Error(`there is no built-in chain ${tableName} ${hook}`);
   const skb: Skb = { ...query };
   const { ref, target } = walk(table, chain, skb, world, (met) => trace.push(met));
-  return { verdict: target.kind, rule: ref, mark: skb.mark };
+  const verdict = "bypass" in target ? (target.bypass ? "ACCEPT" : "DROP") : target.kind;
+  return { verdict, rule: ref, mark: skb.mark };
 }

@@ -16,7 +16,7 @@ import { fragmentSizes, fragmentsOf } from "../packet/describe.ts";
 import type { AnswerKind } from "../packet/made.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
 import { PROTO_ICMP, PROTO_SCTP, PROTO_TCP, PROTO_UDP } from "../net/protocol.ts";
-import type { Hook, NatRange, Ruleset, TableName } from "../rules/ruleset.ts";
+import type { Hook, NatRange, QueueTarget, Ruleset, TableName } from "../rules/ruleset.ts";
 import { icmpError, rejection } from "./answer.ts";
 import type { Answer, Refused, Summed } from "./answer.ts";
 import { walk } from "./chain.ts";
@@ -47,6 +47,7 @@ export interface Surroundings {
   /** null: connections are not tracked. */
   readonly connections: Connections | null;
   readonly fragments: Fragments<Traveller>;
+  readonly defragments: boolean;
   /** null: every sender gets every error. */
   readonly peers: Peers | null;
   readonly backend: "legacy" | "nft";
@@ -456,7 +457,7 @@ export class Way {
     log.see(hook, "start", skb.packet, mark, inIface);
     if (hook !== "PREROUTING" && hook !== "OUTPUT") return "on";
     // ipv4_conntrack_defrag() in net/ipv4/netfilter/nf_defrag_ipv4.c
-    if (this.#around.connections !== null && isFragment(skb.packet) && !skb.untracked) {
+    if (this.#around.defragments && isFragment(skb.packet) && !skb.untracked) {
       if (!this.#gather(skb, hook === "OUTPUT" ? "outgoing" : "incoming")) return "ended";
     }
     log.see(hook, "behind defrag", skb.packet, skb.mark, inIface);
@@ -499,9 +500,23 @@ export class Way {
         if (answer !== null) this.#answer(skb, answer, target.with === "tcp-reset");
         return this.#refuse(skb, ref);
       }
+      case "QUEUE":
+      case "NFQUEUE":
+        return this.#queue(skb, target, ref, name);
       default:
         throw new Error(`${name} ${hook}: ${target.kind} stands outside of nat`);
     }
+  }
+
+  /** nf_queue() in net/netfilter/nf_queue.c: no process listens, and who sent it is told of no error. */
+  #queue(skb: Traveller, { bypass }: QueueTarget, ref: RuleRef, name: TableName): Step {
+    if (bypass) {
+      if (name === "filter") skb.log.accepted = ref;
+      return "on";
+    }
+    this.#drop(skb);
+    skb.log.refused = ref;
+    return "ended";
   }
 
   #walk(skb: Traveller, name: TableName, hook: Hook): ChainEnd | null {
@@ -600,6 +615,7 @@ export class Way {
     if (end !== null && end.target.kind !== "ACCEPT") {
       const { ref, rule, target } = end;
       if (target.kind === "DROP" || target.kind === "REJECT") return this.#refuse(skb, ref);
+      if ("bypass" in target) return this.#queue(skb, target, ref, "nat");
       // who has no address yet keeps none: nf_nat_masquerade_ipv4() in net/netfilter/nf_nat_masquerade.c
       if (target.kind !== "MASQUERADE" || connection.original.src !== 0) {
         const range = this.#rangeOf(skb, target, hook);

@@ -3,7 +3,7 @@
 import { RuleError } from "./error.ts";
 import { nameOfMatch } from "./names.ts";
 import { rulesOf, SET_TYPES } from "./ruleset.ts";
-import type { IpSet, Match, Rule, Ruleset, SetRef, Target } from "./ruleset.ts";
+import type { IpSet, Match, Rule, Ruleset, SetRef, TableName, Target } from "./ruleset.ts";
 
 /** Sets by name. */
 export type Sets = ReadonlyMap<string, IpSet>;
@@ -26,7 +26,7 @@ export function refuseUnmodelled(ruleset: Ruleset): void {
           const name = nameOfMatch(match);
           unknown.push({ rule, place, what: whatOfMatch(match, sets)!, name });
         } else if (rule.target !== null) {
-          const what = whatOfTarget(rule.target, sets);
+          const what = whatOfTarget(rule.target, sets, table);
           if (what !== null) unknown.push({ rule, place, what, name: null });
         }
       });
@@ -80,6 +80,49 @@ function refuse(rule: Rule, reason: string): never {
   throw new RuleError(reason, rule.position, rule.text, rule.text.length);
 }
 
+const UNMODELLED_MATCHES = [
+  "time",
+  "rpfilter",
+  "hashlimit",
+  "sctp",
+  "dccp",
+  "esp",
+  "ah",
+  "ipcomp",
+  "string",
+  "u32",
+  "bpf",
+  "cluster",
+  "opaque",
+] as const;
+
+const UNMODELLED_TARGETS = ["TCPOPTSTRIP", "HMARK", "opaque"] as const;
+
+type UnmodelledMatch = Extract<Match, { readonly kind: (typeof UNMODELLED_MATCHES)[number] }>;
+type UnmodelledTarget = Extract<Target, { readonly kind: (typeof UNMODELLED_TARGETS)[number] }>;
+/** What reference and engine know. */
+export type ModelledMatch = Exclude<Match, UnmodelledMatch>;
+export type ModelledTarget = Exclude<Target, UnmodelledTarget>;
+
+/** The match itself, of a rule set that was not refused. */
+export function modelledMatch(match: Match): ModelledMatch {
+  if (isUnmodelledMatch(match)) throw new Error(`match ${match.kind} was to be refused`);
+  return match;
+}
+
+export function modelledTarget(target: Target): ModelledTarget {
+  if (isUnmodelledTarget(target)) throw new Error(`target ${target.kind} was to be refused`);
+  return target;
+}
+
+function isUnmodelledMatch(match: Match): match is UnmodelledMatch {
+  return (UNMODELLED_MATCHES as readonly Match["kind"][]).includes(match.kind);
+}
+
+function isUnmodelledTarget(target: Target): target is UnmodelledTarget {
+  return (UNMODELLED_TARGETS as readonly Target["kind"][]).includes(target.kind);
+}
+
 /** Matches on bytes of a packet, which need not be given. */
 const ASK_BYTES: readonly Match["kind"][] = ["string", "u32", "bpf"];
 
@@ -90,6 +133,7 @@ export function isUnknown(match: Match, sets: Sets): boolean {
 
 /** Of what it is that it cannot be run; null: it can. */
 function whatOfMatch(match: Match, sets: Sets): string | null {
+  if (isUnmodelledMatch(match)) return `match ${nameOfMatch(match)}`;
   switch (match.kind) {
     case "set": {
       const set = sets.get(match.name);
@@ -98,23 +142,6 @@ function whatOfMatch(match: Match, sets: Sets): string | null {
         ? "what an element of a set counted"
         : null;
     }
-    case "opaque":
-      return `match ${match.name}`;
-    case "time":
-    case "rpfilter":
-    case "hashlimit":
-    case "sctp":
-    case "dccp":
-    case "esp":
-    case "ah":
-    case "ipcomp":
-    case "string":
-    case "u32":
-    case "bpf":
-    case "cluster":
-    case "policy":
-    case "socket":
-      return `match ${match.kind}`;
     case "owner":
       return match.supplGroups ? "option --suppl-groups of match owner" : null;
     case "tcp":
@@ -139,7 +166,8 @@ function whatOfFrame({ name, sides }: SetRef, sets: Sets): string | null {
   return waits ? `an element of set ${name} without a MAC address` : null;
 }
 
-function whatOfTarget(target: Target, sets: Sets): string | null {
+function whatOfTarget(target: Target, sets: Sets, table: TableName): string | null {
+  if (isUnmodelledTarget(target)) return `target ${target.kind === "opaque" ? target.name : target.kind}`;
   switch (target.kind) {
     case "SET": {
       const refs = [target.add, target.del, target.map].filter((ref) => ref !== null);
@@ -149,21 +177,9 @@ function whatOfTarget(target: Target, sets: Sets): string | null {
       if (refs.some(({ name }) => sets.get(name)!.forceadd)) return "a set with forceadd as that of target SET";
       return refs.reduce<string | null>((what, ref) => what ?? whatOfFrame(ref, sets), null);
     }
-    case "opaque":
-      return `target ${target.name}`;
-    case "TCPOPTSTRIP":
-    case "TPROXY":
-    case "QUEUE":
     case "NFQUEUE":
-    case "AUDIT":
-    case "CONNSECMARK":
-    case "IDLETIMER":
-    case "LED":
-    case "RATEEST":
-    case "SECMARK":
-    case "ULOG":
-    case "HMARK":
-      return `target ${target.kind}`;
+      // the connection would go on without a binding
+      return target.bypass && table === "nat" ? "target NFQUEUE with --queue-bypass in table nat" : null;
     case "CT":
       if (target.helper !== null || target.timeout !== null) return "helper or timeout policy of target CT";
       if (target.events.length + target.expEvents.length > 0) return "a choice of events in target CT";

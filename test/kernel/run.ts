@@ -1,5 +1,5 @@
-// npm run test:kernel -- [--minutes 10] [--first 1000] [--packets 1000] [--kind worlds|sequences|both] [--out FOLDER]:
-// kernel, reference and engine on random worlds (each packet alone) and sequences, in turns.
+// npm run test:kernel -- [--minutes 10] [--first 1000] [--packets 1000] [--kind worlds|sequences|words|all] [--out FOLDER]:
+// kernel, reference and engine on random worlds (each packet alone), sequences, and worlds of seldom words, in turns.
 //
 // Seeds go up from the first and are told, so that a run can be taken up where it ended. The smallest world of each
 // difference is written to the folder, else printed, and the run goes on; at the end exit 1 if there was any. Needs what
@@ -12,6 +12,7 @@ import { drawKernelWorld } from "../support/kernel-arbitrary.ts";
 import { emptyRun, runWorld } from "../support/kernel-run.ts";
 import type { KernelRun } from "../support/kernel-run.ts";
 import { drawKernelSequence } from "../support/kernel-sequence.ts";
+import { drawKernelWords } from "../support/kernel-words.ts";
 import { noKernel, OracleError } from "../support/oracle.ts";
 
 /** Seeds between two lines of progress. */
@@ -22,7 +23,7 @@ const { values } = parseArgs({
     minutes: { type: "string", default: "10" },
     first: { type: "string", default: "1000" },
     packets: { type: "string", default: "1000" },
-    kind: { type: "string", default: "both" },
+    kind: { type: "string", default: "all" },
     out: { type: "string" },
   },
 });
@@ -33,11 +34,12 @@ const packets = Number(values.packets);
 const draws = {
   worlds: (seed: number) => drawKernelWorld(seed, packets),
   sequences: (seed: number) => drawKernelSequence(seed, packets, seed % 2 === 0),
+  words: (seed: number) => drawKernelWords(seed, packets),
 };
 type Kind = keyof typeof draws;
-const kinds = (Object.keys(draws) as Kind[]).filter((kind) => values.kind === "both" || values.kind === kind);
-if (kinds.length === 0) throw new Error(`--kind ${values.kind}: worlds, sequences or both is wanted`);
-const runs: Record<Kind, KernelRun> = { worlds: emptyRun(), sequences: emptyRun() };
+const kinds = (Object.keys(draws) as Kind[]).filter((kind) => values.kind === "all" || values.kind === kind);
+if (kinds.length === 0) throw new Error(`--kind ${values.kind}: worlds, sequences, words or all is wanted`);
+const runs: Record<Kind, KernelRun> = { worlds: emptyRun(), sequences: emptyRun(), words: emptyRun() };
 const end = Date.now() + Number(values.minutes) * 60_000;
 let differences = 0;
 let lost = 0;
