@@ -285,7 +285,7 @@ export function segment(flow: usize, reply: u32, flags: u32, detail: usize, loos
     const judged = judgeReset(flow, reply, old, seq, ack);
     if (judged == RESET_INVALID) return PACKET_INVALID;
     if (judged == RESET_KEEPS) state = old;
-    checks = judged == RESET_KEEPS ? !resetsIgnored(flow, old, seq, ack) : judged == RESET_CHECKED;
+    checks = judged == RESET_KEEPS ? !resetsIgnored(flow, reply, old, seq, ack) : judged == RESET_CHECKED;
   }
 
   if (checks) {
@@ -379,15 +379,17 @@ function judgeReset(flow: usize, reply: u32, old: u32, seq: u32, ack: u32): i32 
     if (last == INDEX_ACK && lastReply(flow) == reply && seq == load<u32>(flow, FLOW_LAST_END)) return RESET_CHECKED;
     return RESET_KEEPS;
   }
-  return resetsIgnored(flow, old, seq, ack) ? RESET_UNCHECKED : RESET_CHECKED;
+  return resetsIgnored(flow, reply, old, seq, ack) ? RESET_UNCHECKED : RESET_CHECKED;
 }
 
 /** It answers a segment that was let through unseen. */
-function resetsIgnored(flow: usize, old: u32, seq: u32, ack: u32): bool {
+function resetsIgnored(flow: usize, reply: u32, old: u32, seq: u32, ack: u32): bool {
   const status = statusOf(flow);
   const last = lastIndex(flow);
+  // who sent the SYN does not answer it
   const answered =
-    ((status & STATUS_SEEN_REPLY) != 0 && last == INDEX_SYN) || ((status & STATUS_ASSURED) == 0 && last == INDEX_ACK);
+    ((status & STATUS_SEEN_REPLY) != 0 && last == INDEX_SYN && lastReply(flow) != reply) ||
+    ((status & STATUS_ASSURED) == 0 && last == INDEX_ACK);
   if (answered && (status & STATUS_LAST_END) != 0 && ack == load<u32>(flow, FLOW_LAST_END)) return true;
   return old == TCP_SYN_SENT && last == INDEX_ACK && lastReply(flow) != 0 && seq == load<u32>(flow, FLOW_LAST_ACK);
 }

@@ -188,7 +188,7 @@ export function followTcp(
     const reset = judgeReset(connection, packet, direction);
     if (reset === "invalid") return "invalid";
     if (reset === "keeps") next = old;
-    checked = reset === "unchecked" || (reset !== "fits" && answersIgnored(connection, packet));
+    checked = reset === "unchecked" || (reset !== "fits" && answersIgnored(connection, packet, direction));
   }
 
   if (!checked) {
@@ -301,9 +301,11 @@ function judgeReset(
 }
 
 /** A reset that answers a SYN or an ACK which was let through although it did not fit. */
-function answersIgnored({ tcp, assured, seenReply }: Connection, packet: Packet): boolean {
+function answersIgnored({ tcp, assured, seenReply }: Connection, packet: Packet, direction: Direction): boolean {
   const { last, state } = tcp!;
-  const known = (seenReply && last.kind === "syn") || (!assured && last.kind === "ack");
+  // who sent the SYN does not answer it
+  const isAnswer = seenReply && last.kind === "syn" && last.direction !== direction;
+  const known = isAnswer || (!assured && last.kind === "ack");
   if (known && packet.ack === last.end) return true;
   return state === SYN_SENT && last.kind === "ack" && last.direction === "reply" && packet.seq === last.ack;
 }
