@@ -46,6 +46,10 @@ const REFUSED: readonly (readonly [text: string, message: RegExp])[] = [
   [`{${ETH}, "routes": ["default via 10.0.0.2 dev eth7"]}`, /routes\[0\]: there is no interface "eth7"/],
   [`{${ETH}, "routes": ["default via 10.9.9.9"]}`, /routes\[0\]: Nexthop has invalid gateway/],
   [`{${ETH}, "routes": ["10.0.0.0/24 via 10.0.0.2"]}`, /routes\[0\]: there is such a route already/],
+  [
+    `{${ETH}, "rules": ["not to 8.8.8.8 table 100 priority 400", "from all table 100 priority 400"]}`,
+    /rules\[1\]: there is such a rule already/,
+  ],
   [`{${ETH}, "routes": ["10.9.0.1/16 dev eth0"]}`, /routes\[0\]: the address has bits behind the prefix/],
   [`{${ETH}, "routes": ["9.0.0.0/8 dev eth1"]}`, /routes\[0\]: interface "eth1" is down/],
   [`{${ETH}, "routes": ["9.0.0.0/8 dev eth0 src 1.2.3.4"]}`, /routes\[0\]: src is no address of the host/],

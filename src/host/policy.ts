@@ -20,12 +20,21 @@ export function readPolicy(list: Field | undefined): readonly PolicyRule[] {
     // before the second rule, so that it is asked after the local table
     const priority = asked ?? Math.max(0, (rules[1]?.priority ?? 0) - 1);
     const rule: PolicyRule = { priority, ...read };
-    if (rules.some((other) => JSON.stringify(other) === JSON.stringify(rule)))
-      item.fail("there is such a rule already");
+    if (rules.some((other) => passesFor(other, rule))) item.fail("there is such a rule already");
     const behind = rules.findIndex((other) => other.priority > priority);
     rules.splice(behind < 0 ? rules.length : behind, 0, rule);
   }
   return rules;
+}
+
+/**
+ * rule_exists() in net/core/fib_rules.c, fib4_rule_compare() in net/ipv4/fib_rules.c: a rule that does not say `from` or
+ * `to` is taken for one that does, and nobody looks for `not`.
+ */
+function passesFor(other: PolicyRule, rule: PolicyRule): boolean {
+  const { from, to } = rule;
+  const rest = { from: from ?? other.from, to: to ?? other.to, negated: other.negated };
+  return JSON.stringify(other) === JSON.stringify({ ...rule, ...rest });
 }
 
 function own(priority: number, table: number): PolicyRule {
