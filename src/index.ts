@@ -22,6 +22,8 @@ export { explainPacket, whyNot } from "./explain/explain.ts";
 export type { ChainVisit, Explanation, ExplainOptions, Seen, Step, WhyNot } from "./explain/explain.ts";
 export { sureRegion } from "./explain/region.ts";
 export type { SureRegion } from "./explain/region.ts";
+export { lintRuleset } from "./lint/lint.ts";
+export type { Finding, FindingKind, LintOptions, Unproved } from "./lint/lint.ts";
 export { HostError } from "./host/error.ts";
 export type { Host, Interface, InterfaceAddress, PolicyRule, Route } from "./host/host.ts";
 export { parseHost } from "./host/parse.ts";

@@ -8,6 +8,7 @@ import { registerDiff } from "./diff.ts";
 import { explain } from "./errors.ts";
 import { registerExplain } from "./explain.ts";
 import { registerFuzz } from "./fuzz.ts";
+import { registerLint } from "./lint.ts";
 import { registerPrint } from "./print.ts";
 import { registerRun } from "./run.ts";
 
@@ -53,5 +54,6 @@ function programOf(): Command {
   registerPrint(program);
   registerDiff(program);
   registerExplain(program);
+  registerLint(program);
   return program;
 }

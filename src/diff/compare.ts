@@ -18,17 +18,15 @@ import type { Alignment } from "./alignment.ts";
 import { Diagram, FALSE, TRUE } from "./diagram.ts";
 import type { DiagramBudget, Node } from "./diagram.ts";
 import { Guards } from "./guards.ts";
+import { DIFFERENCE_KINDS, differencesBetween } from "./difference.ts";
+import type { DifferenceKind } from "./difference.ts";
 import { lastingNotes, Notes } from "./notes.ts";
 import { keyOfEffects, keyOfEnding, NO_EFFECTS, Outcomes } from "./outcome.ts";
 import type { Effects, Outcome } from "./outcome.ts";
 import { ProgramBuilder } from "./program.ts";
 import { reachOfChanges } from "./reach.ts";
-import { FIELD, InterfaceClasses, Space } from "./space.ts";
+import { InterfaceClasses, Space } from "./space.ts";
 import type { FieldName } from "./space.ts";
-
-export const DIFFERENCE_KINDS = ["verdict", "nat", "reject", "mark", "change", "log", "note", "probability"] as const;
-/** `change`: of TOS, TTL, flags, or by another target that goes on. `note`: in what later packets are held to. */
-export type DifferenceKind = (typeof DIFFERENCE_KINDS)[number];
 
 /** What differs, and by which rules: all packets of one leaf of the product. */
 export interface Pair {
@@ -85,14 +83,7 @@ export function compareChain(
   const rules = rulesOf({ tables });
   refuseLengthBehindMss(rules);
 
-  const tracked = rulesets.every(needsTracking);
-  const fields = space.fieldsAt(hook, tableName, tracked);
-  const free = [...fields.values()].reduceRight((a, b) => diagram.and(a, b), TRUE);
-  let ties: Node = TRUE;
-  if (tracked && tableName !== "raw") ties = space.brokenAreInvalid();
-  if (rules.some(({ matches }) => matches.some(({ kind }) => kind === "length")))
-    ties = diagram.and(ties, space.lengths());
-  const universe = diagram.and(free, ties);
+  const { fields, ties, universe } = universeOf(tableName, hook, rules, rulesets.every(needsTracking), space);
 
   const oldChain = chainOf(alignment.old.table.chains, hook);
   const newChain = chainOf(alignment.new.table.chains, hook);
@@ -111,6 +102,28 @@ export function compareChain(
   return { table: tableName, hook, alignment, space, guards, outcomes, universe, fields, concerned, pairs };
 }
 
+/**
+ * What comes into a built-in chain at all: what each field may be, and what ties one to another.
+ *
+ * @param rules of the table @param tracked connections are tracked, whichever rule set is loaded
+ */
+export function universeOf(
+  table: TableName,
+  hook: Hook,
+  rules: readonly Rule[],
+  tracked: boolean,
+  space: Space,
+): { readonly fields: ReadonlyMap<FieldName, Node>; readonly ties: Node; readonly universe: Node } {
+  const { diagram } = space;
+  const fields = space.fieldsAt(hook, table, tracked);
+  const free = [...fields.values()].reduceRight((a, b) => diagram.and(a, b), TRUE);
+  let ties: Node = TRUE;
+  if (tracked && table !== "raw") ties = space.brokenAreInvalid();
+  if (rules.some(({ matches }) => matches.some(({ kind }) => kind === "length")))
+    ties = diagram.and(ties, space.lengths());
+  return { fields, ties, universe: diagram.and(free, ties) };
+}
+
 function chainOf(chains: readonly Chain[], hook: Hook): Chain {
   return chains.find(({ name }) => name === hook)!;
 }
@@ -124,7 +137,7 @@ function reachOf(alignment: Alignment, oldChain: Chain, newChain: Chain, space: 
 }
 
 /** The option that TCPMSS adds makes the packet longer. */
-function refuseLengthBehindMss(rules: readonly Rule[]): void {
+export function refuseLengthBehindMss(rules: readonly Rule[]): void {
   if (!rules.some(({ target }) => target?.kind === "TCPMSS")) return;
   const rule = rules.find(({ matches }) => matches.some(({ kind }) => kind === "length"));
   if (rule !== undefined)
@@ -235,36 +248,10 @@ class Product {
     const { diagram } = this.#space;
     const old = this.#outcomes.of(a);
     const other = this.#outcomes.of(b);
-    const leaf = (kind: DifferenceKind): Node => this.#leaf({ kind, old, new: other });
-    if (keyOfEnding(old.ending) !== keyOfEnding(other.ending)) return leaf(kindOf(old, other));
-    const gone = old.ending.kind === "DROP" || old.ending.kind === "REJECT";
-    let node = same(lastingNotes(old.effects.notes), lastingNotes(other.effects.notes)) ? FALSE : leaf("note");
-    if (!same(old.effects.logs, other.effects.logs)) node = leaf("log");
-    const differs = (names: readonly FieldName[]): Node => this.#bitsDiffer(old.effects, other.effects, names);
-    if (!gone) {
-      const others =
-        !same(old.effects.others, other.effects.others) || old.effects.tracking !== other.effects.tracking
-          ? TRUE
-          : differs(["tos", "ttl", "flags"]);
-      if (others !== FALSE) node = diagram.choose(others, leaf("change"), node);
-    }
-    const marks = differs(gone ? ["connmark"] : ["mark", "connmark"]);
-    return marks === FALSE ? node : diagram.choose(marks, leaf("mark"), node);
-  }
-
-  #bitsDiffer(a: Effects, b: Effects, names: readonly FieldName[]): Node {
-    if (a === b) return FALSE;
-    const { diagram } = this.#space;
-    const [left, right] = [this.#outcomes.functionsOf(a), this.#outcomes.functionsOf(b)];
-    let node: Node = FALSE;
-    for (const name of names) {
-      for (let bit = FIELD[name].first; bit < FIELD[name].end; bit++) {
-        const [one, other] = [left.get(bit), right.get(bit)];
-        if (one === other) continue;
-        node = diagram.or(node, diagram.xor(one ?? diagram.bit(bit), other ?? diagram.bit(bit)));
-      }
-    }
-    return node;
+    return differencesBetween(old, other, this.#outcomes, this.#space).reduceRight(
+      (node, { kind, where }) => diagram.choose(where, this.#leaf({ kind, old, new: other }), node),
+      FALSE,
+    );
   }
 
   /** The product, with what differs in shares alone told as such, and what does not even differ in those left out. */
@@ -376,10 +363,6 @@ function mixed(low: Shares, high: Shares, chance: number): Shares {
   return shares;
 }
 
-function same(a: readonly string[], b: readonly string[]): boolean {
-  return a.length === b.length && a.every((each, index) => each === b[index]);
-}
-
 /** What of the effects tells one pair of a kind from another. */
 function told(kind: DifferenceKind, { bits, ttl, logs, others, notes, tracking }: Effects): string {
   switch (kind) {
@@ -394,13 +377,6 @@ function told(kind: DifferenceKind, { bits, ttl, logs, others, notes, tracking }
     default:
       return "";
   }
-}
-
-function kindOf(old: Outcome, other: Outcome): DifferenceKind {
-  const kinds = [old.ending.kind, other.ending.kind];
-  if (kinds.every((kind) => kind === "REJECT")) return "reject";
-  const passes = (kind: string): boolean => kind === "ACCEPT" || kind === "target";
-  return kinds.every(passes) ? "nat" : "verdict";
 }
 
 /** What opens is told before what closes. */

@@ -86,7 +86,7 @@ export class Outcomes {
     return outcome;
   }
 
-  /** `node` for packets to which `effects` were done before: it is asked about the packet as it is then. */
+  /** `node` for packets to which `effects` were done before, asked about the packet as it is then. FALSE stays where it is. */
   after(effects: Effects, node: Node): Node {
     const key = keyOfEffects(effects);
     if (key === NOTHING) return node;
@@ -95,6 +95,7 @@ export class Outcomes {
     const before = known.get(node);
     if (before !== undefined) return before;
     const leafFor = (leaf: Node): Node => {
+      if (leaf === FALSE) return FALSE;
       const outcome = this.of(leaf);
       return this.leaf({ ...outcome, effects: together(effects, outcome.effects) });
     };

@@ -87,6 +87,11 @@ export class ProgramBuilder {
     );
   }
 
+  /** What a rule does, and what rules behind it do then. */
+  followed(node: Node, rest: Node): Node {
+    return this.#inARow(node, rest);
+  }
+
   /** What calls it goes on at every "through". */
   #chain(chain: Chain, place: string): Node {
     const { outcomes, shared } = this.#context;
@@ -121,7 +126,7 @@ export class ProgramBuilder {
       runs.push({ node: this.#inARow(first.node, second.node), length: first.length + second.length });
     };
     for (const rule of chain.rules) {
-      const node = this.#rule(rule, place);
+      const node = this.rule(rule, place);
       if (node === this.#context.outcomes.through) continue;
       runs.push({ node, length: 1 });
       while (runs.length > 1 && runs.at(-1)!.length >= runs.at(-2)!.length) join();
@@ -138,10 +143,23 @@ export class ProgramBuilder {
     let node = first;
     for (const leaf of diagram.leavesOf(first)) {
       const { ending, effects } = outcomes.of(leaf);
-      if (ending.kind === "through")
-        node = diagram.choose(diagram.where(first, leaf), outcomes.after(effects, second), node);
+      if (ending.kind !== "through") continue;
+      const here = diagram.where(first, leaf);
+      node = diagram.choose(
+        here,
+        changesBits(effects) ? this.#behind(here, effects, second) : outcomes.after(effects, second),
+        node,
+      );
     }
     return node;
+  }
+
+  /** `second` for packets of `here` that were changed: only what they can have become is looked at. */
+  #behind(here: Node, effects: Effects, second: Node): Node {
+    const { outcomes, space } = this.#context;
+    const changed = outcomes.functionsOf(effects);
+    const become = space.diagram.exists(here, (bit) => changed.has(bit));
+    return outcomes.after(effects, space.diagram.only(become, second));
   }
 
   /** Packets may go through it whose bits it has changed. */
@@ -168,7 +186,8 @@ export class ProgramBuilder {
     return { holds: diagram.and(holds, this.#region), drops: diagram.and(drops, this.#region), asked };
   }
 
-  #rule(rule: Rule, place: string): Node {
+  /** What it does alone; "through" elsewhere. @param place on which it is met @param removed its own memory is gone too */
+  rule(rule: Rule, place: string, removed = false): Node {
     const { outcomes, space } = this.#context;
     const { diagram } = space;
     const { through } = outcomes;
@@ -180,13 +199,12 @@ export class ProgramBuilder {
       node = diagram.choose(holds, this.#target(rule.target, rule, by, place), through);
     if (drops !== FALSE)
       node = diagram.choose(drops, outcomes.leaf({ ending: { kind: "DROP" }, by, effects: NO_EFFECTS }), node);
-    return this.#noted(rule, asked, node);
+    return this.#noted(rule, removed || !this.#side.isCommon(rule) ? null : by, asked, node);
   }
 
   /** What the matches note comes before what becomes of the packet. */
-  #noted(rule: Rule, asked: readonly Node[], node: Node): Node {
+  #noted(rule: Rule, number: number | null, asked: readonly Node[], node: Node): Node {
     const { notes, outcomes, space } = this.#context;
-    const number = this.#side.isCommon(rule) ? this.#side.numberOf(rule) : null;
     return asked.reduceRight((rest, where, index) => {
       const note = notes.ofMatch(rule.matches[index]!, index, number);
       if (note === null) return rest;

@@ -6,6 +6,7 @@
 import type { Chain, Rule, Table } from "../rules/ruleset.ts";
 import type { AlignedSide } from "./alignment.ts";
 import { conditionOf } from "./condition.ts";
+import type { Condition } from "./condition.ts";
 import { FALSE, TRUE } from "./diagram.ts";
 import type { Node } from "./diagram.ts";
 import type { Notes } from "./notes.ts";
@@ -44,16 +45,30 @@ function union(nodes: readonly Node[], { diagram }: Space): Node {
 
 /** Where a rule may hold, drop or note something, whatever guards say and whatever has been changed. */
 function openConditions(table: Table, space: Space, notes: Notes): (rule: Rule) => Node {
-  const { diagram } = space;
+  const isChanged = changedBits(table);
+  return (rule) =>
+    space.diagram.exists(
+      whereActive(
+        rule,
+        conditionOf(rule, space, () => TRUE),
+        space,
+        notes,
+      ),
+      isChanged,
+    );
+}
+
+/** Where a rule holds, drops or notes something. */
+export function whereActive(rule: Rule, { holds, drops, asked }: Condition, { diagram }: Space, notes: Notes): Node {
+  // matches are asked where those before them hold: the first that notes something is asked most often
+  const first = rule.matches.findIndex((match, index) => notes.ofMatch(match, index, 0) !== null);
+  return diagram.or(first < 0 ? holds : asked[first]!, drops);
+}
+
+/** Bits that targets of the table may change. */
+export function changedBits(table: Table): (bit: number) => boolean {
   const changing = changedFields(table).map((name) => FIELD[name]);
-  const isChanged = (bit: number): boolean => changing.some(({ first, end }) => bit >= first && bit < end);
-  return (rule) => {
-    const { holds, drops, asked } = conditionOf(rule, space, () => TRUE);
-    // matches are asked where those before them hold: the first that notes something is asked most often
-    const first = rule.matches.findIndex((match, index) => notes.ofMatch(match, index, 0) !== null);
-    const does = first < 0 ? holds : asked[first]!;
-    return diagram.exists(diagram.or(does, drops), isChanged);
-  };
+  return (bit) => changing.some(({ first, end }) => bit >= first && bit < end);
 }
 
 function changedFields(table: Table): readonly FieldName[] {

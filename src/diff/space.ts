@@ -251,6 +251,14 @@ export class InterfaceClasses {
     return this.#others;
   }
 
+  /** The class of a name. */
+  classOf(name: string): number {
+    const exact = this.names.indexOf(name);
+    if (exact >= 0 && this.labels[exact] === name) return exact + 1;
+    const [longest] = this.#wildcards.filter((prefix) => name.startsWith(prefix)).sort((a, b) => b.length - a.length);
+    return longest === undefined ? this.#others : this.labels.indexOf(`${longest}+`) + 1;
+  }
+
   get wildcards(): readonly string[] {
     return this.#wildcards;
   }
