@@ -34,28 +34,21 @@ import {
   FIELD_COUNT,
   FIELD_DST,
   FIELD_SRC,
+  LEAF,
+  LEAF_HEADER,
   NONE,
+  PART_BYTES,
   PROGRAM_CLAUSE_COUNT,
   PROGRAM_FIRST_MATCH,
   PROGRAM_TREE,
+  TREE_BYTES,
+  TREE_FIRSTS,
+  TREE_PARTS,
 } from "../src/layout";
 import { buildFew, fewBytes } from "./few";
 import { allocate, mark } from "./memory";
 import { ALL_VALUES, covers, meets, windowValues } from "./pattern";
-import {
-  boxCountOf,
-  boxesOf,
-  clausesOf,
-  cutMaskOf,
-  fieldMaskOf,
-  flagsOf,
-  LEAF,
-  LEAF_HEADER,
-  PART_BYTES,
-  TREE_BYTES,
-  TREE_FIRSTS,
-  TREE_PARTS,
-} from "./program";
+import { boxCountOf, boxesOf, clausesOf, cutMaskOf, fieldMaskOf, flagsOf } from "./program";
 
 /** No more boxes than these are ever cut. */
 const LEAST_CUT: u32 = 4;

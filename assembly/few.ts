@@ -14,14 +14,21 @@
 //
 // Tried before: trees whose leaves keep paths. They gave 6 % more packets over the whole way of the main example, where
 // this gives 29 %: what costs is the comparing of blocks, field by field.
-//
-// Few: u32 end of the entries by number, u32 end of the entries by bounds, u32 pathCount, 4 bytes (zero); u64 all boxes;
-//   u32 clause of each box [64]; PATH_SLOTS slots: u64 boxes, u32 path (0: free), 4 bytes (zero); then entries of 16 bytes:
-//     by number: u32 offset of the field, u32 last index (for all values from there on), u32 table, 4 bytes (zero)
-//     by bounds: u32 offset of the field, u32 bounds (ascending, by fours, filled up with the highest value), u32 table, 4 bytes (zero)
-//   Table: u64 boxes for each value, or for each number of bounds that are not above the value.
 
-import { FIELD_COUNT, PROGRAM_FEW } from "../src/layout";
+import {
+  FEW_ALL,
+  FEW_BY_BOUNDS_END,
+  FEW_BY_NUMBER_END,
+  FEW_CLAUSES,
+  FEW_ENTRIES,
+  FEW_ENTRY_BYTES,
+  FEW_PATH_COUNT,
+  FEW_PATH_SLOTS,
+  FEW_SLOTS,
+  FEW_SLOT_BYTES,
+  FIELD_COUNT,
+  PROGRAM_FEW,
+} from "../src/layout";
 import { allocate, mark } from "./memory";
 import { boxCountOf, boxesOf, fieldMaskOf } from "./program";
 
@@ -36,18 +43,6 @@ export function setMostFew(boxes: u32): void {
 const MOST_NUMBERS: u32 = 512;
 /** Bounds of all fields, by fours, that are worth more than a tree. */
 const MOST_FOURS: u32 = 32;
-
-const BY_NUMBER_END: usize = 0;
-const BY_BOUNDS_END: usize = 4;
-const PATH_COUNT: usize = 8;
-const ALL: usize = 16;
-const CLAUSES: usize = 24;
-const SLOTS: usize = 24 + 64 * 4;
-const SLOT_BYTES: usize = 16;
-/** A power of two. */
-const PATH_SLOTS: u32 = 256;
-const ENTRIES: usize = SLOTS + 256 * 16;
-const ENTRY_BYTES: usize = 16;
 
 /** Bytes that the last build took. */
 export let fewBytes: u32 = 0;
@@ -76,14 +71,14 @@ export function buildFew(program: usize): bool {
   if (fours > MOST_FOURS) return false;
 
   const before = mark();
-  const few = allocate(ENTRIES + <usize>FIELD_COUNT * ENTRY_BYTES);
+  const few = allocate(FEW_ENTRIES + <usize>FIELD_COUNT * FEW_ENTRY_BYTES);
   if (few == 0) return false;
-  memory.fill(few, 0, ENTRIES + <usize>FIELD_COUNT * ENTRY_BYTES);
+  memory.fill(few, 0, FEW_ENTRIES + <usize>FIELD_COUNT * FEW_ENTRY_BYTES);
   for (let box: u32 = 0; box < count; box++) {
-    store<u32>(few + CLAUSES + (box << 2), load<u32>(boxes + <usize>box * stride));
+    store<u32>(few + FEW_CLAUSES + (box << 2), load<u32>(boxes + <usize>box * stride));
   }
-  store<u64>(few, count == 64 ? ~(<u64>0) : ((<u64>1) << count) - 1, ALL);
-  let entry = few + ENTRIES;
+  store<u64>(few, count == 64 ? ~(<u64>0) : ((<u64>1) << count) - 1, FEW_ALL);
+  let entry = few + FEW_ENTRIES;
   for (let bounded = 0; bounded < 2; bounded++) {
     slot = 4;
     for (let field: u32 = 0; field < <u32>FIELD_COUNT; field++) {
@@ -99,9 +94,9 @@ export function buildFew(program: usize): bool {
         bounded == 0 ? !byNumber(entry, most, column, stride, count) : !byBounds(entry, bounds, column, stride, count)
       )
         return false;
-      entry += ENTRY_BYTES;
+      entry += FEW_ENTRY_BYTES;
     }
-    store<u32>(few + (bounded == 0 ? BY_NUMBER_END : BY_BOUNDS_END), <u32>entry);
+    store<u32>(few + (bounded == 0 ? FEW_BY_NUMBER_END : FEW_BY_BOUNDS_END), <u32>entry);
   }
   fewBytes = <u32>(mark() - before);
   store<u32>(program, <u32>few, PROGRAM_FEW);
@@ -171,15 +166,15 @@ function byBounds(entry: usize, bounds: u32, column: usize, stride: usize, count
 
 /** The boxes that hold the packet: box i is bit i. */
 export function boxesHolding(few: usize, packet: usize): u64 {
-  let set = load<u64>(few, ALL);
-  let entry = few + ENTRIES;
-  const byNumberEnd = <usize>load<u32>(few, BY_NUMBER_END);
-  for (; entry != byNumberEnd; entry += ENTRY_BYTES) {
+  let set = load<u64>(few, FEW_ALL);
+  let entry = few + FEW_ENTRIES;
+  const byNumberEnd = <usize>load<u32>(few, FEW_BY_NUMBER_END);
+  for (; entry != byNumberEnd; entry += FEW_ENTRY_BYTES) {
     const value = min(load<u32>(packet + load<u32>(entry)), load<u32>(entry, 4));
     set &= load<u64>(load<u32>(entry, 8) + (value << 3));
   }
-  const end = <usize>load<u32>(few, BY_BOUNDS_END);
-  for (; entry != end; entry += ENTRY_BYTES) {
+  const end = <usize>load<u32>(few, FEW_BY_BOUNDS_END);
+  for (; entry != end; entry += FEW_ENTRY_BYTES) {
     const value = v128.load32_splat(packet + load<u32>(entry));
     let bounds = <usize>load<u32>(entry, 4);
     const table = <usize>load<u32>(entry, 8);
@@ -195,7 +190,7 @@ export function boxesHolding(few: usize, packet: usize): u64 {
 
 /** The clause of a box. */
 export function clauseOfBox(few: usize, box: u32): u32 {
-  return load<u32>(few + (box << 2), CLAUSES);
+  return load<u32>(few + (box << 2), FEW_CLAUSES);
 }
 
 // -- paths
@@ -217,17 +212,17 @@ export const SLOT_PATH: usize = 8;
 /** The slot of the set's path, or that where it belongs. */
 export function slotOf(few: usize, set: u64): usize {
   let at = <usize>((set * 0x9e3779b97f4a7c15) >> 56);
-  let slot = few + SLOTS + at * SLOT_BYTES;
+  let slot = few + FEW_SLOTS + at * FEW_SLOT_BYTES;
   while (load<u64>(slot) != set && load<u32>(slot, SLOT_PATH) != 0) {
-    at = (at + 1) & (PATH_SLOTS - 1);
-    slot = few + SLOTS + at * SLOT_BYTES;
+    at = (at + 1) & (FEW_PATH_SLOTS - 1);
+    slot = few + FEW_SLOTS + at * FEW_SLOT_BYTES;
   }
   return slot;
 }
 
 /** A quarter of the slots stays free, so that a search ends. */
 export function hasRoom(few: usize): bool {
-  return load<u32>(few, PATH_COUNT) < (PATH_SLOTS >> 2) * 3;
+  return load<u32>(few, FEW_PATH_COUNT) < <u32>(FEW_PATH_SLOTS >> 2) * 3;
 }
 
 /** Writes the path from `clause`, which ends it, and `ruleCount` rules at `rules`; `clause` 0: there is none. Gives its address. */
@@ -244,7 +239,7 @@ export function writePath(
   const path = clause == 0 ? 0 : allocate(bytes);
   store<u64>(slot, set);
   store<u32>(slot, <u32>(path == 0 ? NO_PATH : path), SLOT_PATH);
-  store<u32>(few, load<u32>(few, PATH_COUNT) + 1, PATH_COUNT);
+  store<u32>(few, load<u32>(few, FEW_PATH_COUNT) + 1, FEW_PATH_COUNT);
   if (path == 0) return before;
   store<u32>(path, <u32>clause, PATH_CLAUSE);
   store<u32>(path, ruleCount, PATH_RULE_COUNT);

@@ -22,14 +22,24 @@
 // to children by the length of their lists (starves what is deep); three parts for small sets (a third slower); more than
 // 700,000 bytes at 1k (what leaves the second-level cache costs more than the tests it saves: 35 for 45 million/s); a fixed
 // guess of what a long list costs below (chains of a dozen nodes of one bit each in sets of nested networks).
-//
-// Layout. Tree: FIRST_ words, then for each part its root (ROOT_). Cell, 8 bytes: u32 first, u32 second.
-//   inner: first the address of a cut (16 bytes: which byte of the key each bit stands in; 16 bytes: which bit it is),
-//          second that of child 0, the others follow.
-//   leaf:  bit 0 of first set, above it the number of a box; second what comes if that fails: the address of the next
-//          cell, or bit 0 set and above it the answer (all ones: none). Without any box both words are the answer.
 
-import { NONE, PROGRAM_TREE } from "../src/layout";
+import {
+  FIRST_CLAUSES,
+  FIRST_HEADER,
+  FIRST_LANE_AT,
+  FIRST_LANES,
+  FIRST_PARTS,
+  FIRST_PLAIN,
+  FIRST_RECORDS,
+  FIRST_SHIFT,
+  FIRST_VECTORS,
+  MOST_PARTS,
+  NONE,
+  PROGRAM_TREE,
+  ROOT_BYTES,
+  ROOT_LOWEST,
+  ROOT_STEPS,
+} from "../src/layout";
 import { BITS, bestCost, bitCount, chooseBits, setCares, setPrice, cares, withBit } from "./first-choose";
 import {
   chooseLanes,
@@ -46,27 +56,6 @@ import {
 import { allocate, mark } from "./memory";
 import { meets } from "./pattern";
 import { boxCountOf, boxesOf, fieldMaskOf } from "./program";
-
-/** Tree: u32 partCount; u32 address of the records; u32 vectors of a key; u32 address of the records' clauses, 0: record n
- * is of clause n; u32 laneCount; u32 1 if the key is that of the usual five fields; u32 log2 of the bytes of a record; then
- * u32 for each lane where its 16 bits stand in the packet record. */
-export const FIRST_PARTS: usize = 0;
-export const FIRST_RECORDS: usize = 4;
-export const FIRST_VECTORS: usize = 8;
-export const FIRST_CLAUSES: usize = 12;
-export const FIRST_LANES: usize = 16;
-export const FIRST_PLAIN: usize = 20;
-export const FIRST_SHIFT: usize = 24;
-export const FIRST_LANE_AT: usize = 32;
-export const FIRST_HEADER: usize = 128;
-/** Root: a cell, u32 the lowest box of the part, u32 steps. */
-export const ROOT_CUT: usize = 0;
-export const ROOT_NODES: usize = 4;
-export const ROOT_LOWEST: usize = 8;
-/** Steps that most packets take below the root. */
-export const ROOT_STEPS: usize = 12;
-export const ROOT_BYTES: usize = 16;
-const MOST_PARTS: u32 = 4;
 
 const CUT_BYTES: usize = 32;
 
@@ -260,7 +249,7 @@ function chooseParting(count: u32): u32 {
   let bestSum = f64.MAX_VALUE;
   for (let parting: u32 = 0; parting < PARTINGS; parting++) {
     let sum: f64 = 0;
-    for (let part: u32 = 0; part < MOST_PARTS; part++) {
+    for (let part: u32 = 0; part < <u32>MOST_PARTS; part++) {
       const list = scratchTop;
       const n = listPart(count, parting, part);
       if (n == 0) continue;
@@ -290,7 +279,7 @@ function divide(tree: usize, count: u32): u32 {
   const parting = chooseParting(count);
   let at = tree + FIRST_HEADER;
   let built: u32 = 0;
-  for (let part: u32 = 0; part < MOST_PARTS; part++) {
+  for (let part: u32 = 0; part < <u32>MOST_PARTS; part++) {
     const list = scratchTop;
     const n = listPart(count, parting, part);
     // without any box one part says so

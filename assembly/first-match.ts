@@ -9,7 +9,6 @@
 // Tried and lost: to touch the next block's records ahead of time (they come from the third-level cache, 64 bytes each, a
 // fifth of the time at 100 million packets/s; it got 5 % slower).
 
-import { NONE, PACKET_BYTES } from "../src/layout";
 import {
   FIRST_CLAUSES,
   FIRST_HEADER,
@@ -20,12 +19,14 @@ import {
   FIRST_RECORDS,
   FIRST_SHIFT,
   FIRST_VECTORS,
+  NONE,
+  PACKET_BYTES,
   ROOT_BYTES,
   ROOT_CUT,
   ROOT_LOWEST,
   ROOT_NODES,
   ROOT_STEPS,
-} from "./first-build";
+} from "../src/layout";
 import { treeOf } from "./program";
 
 /** Packets of a block. */

@@ -32,6 +32,7 @@ import {
   FIELD_TCP_FLAGS,
   FIELD_TRANSPORT,
   FIELD_TTL,
+  LEAF_HEADER,
   NONE,
   ORIGIN_FLAGS_KNOWN,
   ORIGIN_TCP_FLAGS,
@@ -39,6 +40,8 @@ import {
   PROGRAM_SUBS,
   TRACE_LEVEL,
   TRANSPORT_OFFSET_1,
+  TREE_FIRSTS,
+  TREE_PARTS,
   TTL_INC,
   TTL_SET,
 } from "../src/layout";
@@ -61,7 +64,7 @@ import {
   writePath,
 } from "./few";
 import { DROPPED, holds, HOLDS, startPacket, templateMark } from "./guard";
-import { clausesOf, LEAF_HEADER, TREE_FIRSTS, TREE_PARTS, treeOf } from "./program";
+import { clausesOf, treeOf } from "./program";
 
 /** For each rule and policy u64 packets, u64 bytes. */
 let counters: usize = 0;

@@ -444,6 +444,76 @@ export const PROGRAM_FEW = 52;
 export const PROGRAM_FIRST_MATCH = 1;
 
 /*
+ * Built trees, written and read by the engine; src/engine/tree.ts tells what they are like.
+ *
+ * Tree for look-ups one by one: u32 partCount, u32 (zero), then the root node of each of four parts, then u32 the first clause
+ * of each.
+ *
+ * Node, 8 bytes: u32 cut, u32 child.
+ *   inner: the child number is up to two windows of bits, from any two fields of the packet record, side by side.
+ *     cut bits 0-3 width of window 1, 4-8 its shift, 9-12 its field; 13-16, 17-21, 22-25 the same of window 2 (0 wide: none)
+ *     child: address of child 0, the others follow
+ *   leaf: bit 31 set, bits 0-15 the fields that its blocks test; child: address of the leaf
+ *
+ * Leaf: u32 blockCount, u32 boxCount, 8 bytes (zero), then blocks of four boxes in the order of their clauses:
+ *   u32x4 clause (NONE where there is no box), then for each tested field u32x4 lo, u32x4 span.
+ *   A box holds where packet - lo <= span, unsigned, in every tested field. What the way to the leaf has decided is not tested.
+ */
+export const LEAF = 0x80000000;
+export const LEAF_HEADER = 16;
+export const TREE_PARTS = 8;
+export const PART_BYTES = 8;
+export const MOST_PARTS = 4;
+export const TREE_FIRSTS = 40;
+export const TREE_BYTES = 56;
+
+/*
+ * First-match tree: u32 partCount; u32 address of the box records; u32 vectors of a key; u32 address of the records' clauses,
+ * 0: record n is of clause n; u32 laneCount; u32 1 if the key is that of the usual five fields; u32 log2 of the bytes of a record;
+ * then u32 for each lane where its 16 bits stand in the packet record. At FIRST_HEADER a root for each part.
+ *
+ * Root: a cell, u32 the lowest box of the part, u32 steps that most packets take below it.
+ * Cell, 8 bytes: u32 first, u32 second.
+ *   inner: first the address of a cut (16 bytes: which byte of the key each bit stands in; 16 bytes: which bit it is),
+ *          second that of child 0, the others follow.
+ *   leaf:  bit 0 of first set, above it the number of a box; second what comes if that fails: the address of the next
+ *          cell, or bit 0 set and above it the answer (all ones: none). Without any box both words are the answer.
+ */
+export const FIRST_PARTS = 0;
+export const FIRST_RECORDS = 4;
+export const FIRST_VECTORS = 8;
+export const FIRST_CLAUSES = 12;
+export const FIRST_LANES = 16;
+export const FIRST_PLAIN = 20;
+export const FIRST_SHIFT = 24;
+export const FIRST_LANE_AT = 32;
+export const FIRST_HEADER = 128;
+export const ROOT_CUT = 0;
+export const ROOT_NODES = 4;
+export const ROOT_LOWEST = 8;
+export const ROOT_STEPS = 12;
+export const ROOT_BYTES = 16;
+
+/*
+ * Form of few boxes: u32 end of the entries by number, u32 end of the entries by bounds, u32 pathCount, 4 bytes (zero); u64 all
+ * boxes; u32 clause of each box [64]; FEW_PATH_SLOTS slots: u64 boxes, u32 path (0: free), 4 bytes (zero); then entries of 16 bytes:
+ *   by number: u32 offset of the field, u32 last index (for all values from there on), u32 table, 4 bytes (zero)
+ *   by bounds: u32 offset of the field, u32 bounds (ascending, by fours, filled up with the highest value), u32 table, 4 bytes (zero)
+ * Table: u64 boxes for each value, or for each number of bounds that are not above the value.
+ */
+export const FEW_BY_NUMBER_END = 0;
+export const FEW_BY_BOUNDS_END = 4;
+export const FEW_PATH_COUNT = 8;
+export const FEW_ALL = 16;
+export const FEW_CLAUSES = 24;
+export const FEW_SLOTS = 280;
+export const FEW_SLOT_BYTES = 16;
+/** A power of two. */
+export const FEW_PATH_SLOTS = 256;
+export const FEW_ENTRIES = 4376;
+export const FEW_ENTRY_BYTES = 16;
+
+/*
  * Firewall: what the packet's way needs, 320 bytes. Addresses are of the engine's memory; 0: none.
  *
  *    0  u32  programs[2][25]  of every chain: odd packets behind regular ones, table * 5 + hook

@@ -13,8 +13,8 @@ import { benchChain, benchClassbench } from "../firewall.ts";
 import type { Host } from "../host/host.ts";
 import { NONE } from "../layout.ts";
 import { isClassbench, parseClassbench } from "../rules/classbench.ts";
-import { BUILTIN_CHAINS, TABLES } from "../rules/ruleset.ts";
-import type { Hook, Ruleset, TableName } from "../rules/ruleset.ts";
+import type { Ruleset } from "../rules/ruleset.ts";
+import { chainNamed } from "./chains.ts";
 import { UsageError } from "./errors.ts";
 import { readText, refuseSharedInput } from "./files.ts";
 import { loadHost } from "./hosts.ts";
@@ -136,18 +136,6 @@ function chainOf(ruleset: Ruleset, host: Host | null, trace: string | null, opti
     return `${chain}:${number}`;
   };
   return { batch, rules: rules.ruleCount, buildMs, lineOf };
-}
-
-function chainNamed(name: string, ruleset: Ruleset): { readonly table: TableName; readonly hook: Hook } {
-  const [, tableName, chainName] = /^([a-z]+):([A-Z]+)$/.exec(name) ?? [];
-  const table = TABLES.find((each) => each === tableName);
-  const hook = table === undefined ? undefined : BUILTIN_CHAINS[table].find((each) => each === chainName);
-  if (table === undefined || hook === undefined) {
-    throw new UsageError(`--chain ${name}: TABLE:CHAIN names a built-in chain, such as filter:FORWARD`);
-  }
-  if (!ruleset.tables.some((each) => each.name === table))
-    throw new UsageError(`--chain ${name}: the rules have no table ${table}`);
-  return { table, hook };
 }
 
 /** What rules remember hangs on the order of packets, which several threads do not keep. */

@@ -11,6 +11,7 @@ import { registerFuzz } from "./fuzz.ts";
 import { registerLint } from "./lint.ts";
 import { registerPrint } from "./print.ts";
 import { registerRun } from "./run.ts";
+import { registerTree } from "./tree.ts";
 
 // who reads us has had enough, as `head` has: that is no error
 for (const stream of [process.stdout, process.stderr]) {
@@ -50,6 +51,7 @@ function programOf(): Command {
     );
   registerRun(program);
   registerBench(program);
+  registerTree(program);
   registerFuzz(program);
   registerPrint(program);
   registerDiff(program);

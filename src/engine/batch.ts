@@ -10,6 +10,7 @@ import { Instance } from "./instance.ts";
 import { loadIpsets } from "./ipsets.ts";
 import { loadLists } from "./lists.ts";
 import { loadFirstMatch, loadProgram } from "./program.ts";
+import { Trees } from "./shape.ts";
 
 const STATE_BYTES = 16;
 
@@ -120,6 +121,11 @@ export class Batch {
   /** For each packet what `ruleOf` turns into a rule, or NONE. Valid until the next call. */
   answers(): Uint32Array {
     return this.instance.words(this.#answers, this.#count);
+  }
+
+  /** What its trees are like. Valid until the next call. */
+  trees(): Trees {
+    return new Trees(this.instance, this.program, this.#at, this.#firstMatch);
   }
 
   /** The number of the rule or policy that decided. */
