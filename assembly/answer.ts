@@ -9,14 +9,18 @@ import {
   ANSWER_INFO,
   ANSWER_KIND,
   ANSWER_MTU,
+  ANSWER_OPTION,
   ANSWER_REFUSED,
   ANSWER_SRC,
+  BODY_ANSWER,
   CT_FIRST,
   CT_INVALID,
   CT_RELATED,
   CT_UNTRACKED,
   DETAIL_ACK,
+  DETAIL_BODY,
   DETAIL_BYTES,
+  DETAIL_CHOSEN,
   DETAIL_KEY,
   DETAIL_OPTIONS,
   DETAIL_QUOTED,
@@ -49,20 +53,21 @@ import {
   FIELD_TRANSPORT,
   FIELD_TTL,
   FRAME_HOST,
-  NONE,
+  ORIGIN_OPTION,
   QUOTED_NONE,
   QUOTED_SHORT,
   QUOTED_WHOLE,
   REJECT_TCP_RESET,
   REPLY_RESET,
   TRANSPORT_OFFSET_1,
+  UNMODELLED_ANSWERS,
 } from "../src/layout";
 import { ct, ctReply, hasPorts, natBits, setConnection } from "./conntrack";
 import { protoOf } from "./flow";
-import { beginLog, showAnswer } from "./log";
+import { beginLog, showAnswer, unmodelled } from "./log";
 import { markTrace } from "./look-up";
 import { copyRecord } from "./memory";
-import { originOfAnswer } from "./origin";
+import { origin, originOfAnswer } from "./origin";
 import {
   beginSkb,
   CURRENT,
@@ -158,17 +163,18 @@ export function reject(firewall: usize, kind: u32): void {
 /** Puts the packet aside, sends the answer its way (that `output` has found), and goes on. */
 function respond(reply: u32, info: u32): void {
   showAnswer(reply);
-  const answered = out();
   const ofLevel = level() + 1;
   if (ofLevel > MOST_LEVELS) return;
   putAside();
   markTrace(ofLevel);
+  const record = makeRecord(reply, info);
   originOfAnswer(reply != REPLY_RESET);
-  const record = makeRecord(reply, info, ofLevel == 1 ? NONE : numberOf(answered));
   const told = toldOf();
   const details = DETAILS + <usize>(ofLevel - 1) * DETAIL_BYTES;
   if (reply == REPLY_RESET) writeReset(details);
   else writeError(reply, details);
+  put(details, DETAIL_BODY, record == UNASKED ? 0 : BODY_ANSWER + numberOf(record));
+  put(details, DETAIL_CHOSEN, 0);
   beginSkb(record, details, told, 0, ofLevel);
   beginLog();
   if (ct != 0) {
@@ -185,8 +191,11 @@ function respond(reply: u32, info: u32): void {
   if (ct != 0) set(FIELD_CT_STATE, (get(FIELD_CT_STATE) & ~3) | natBits(ct));
 }
 
-function makeRecord(reply: u32, info: u32, answered: u32): usize {
-  if (answerTop + ANSWER_BYTES > answerEnd) return UNASKED;
+function makeRecord(reply: u32, info: u32): usize {
+  if (answerTop + ANSWER_BYTES > answerEnd) {
+    if (answersAt != 0) unmodelled(UNMODELLED_ANSWERS);
+    return UNASKED;
+  }
   const record = answerTop;
   answerTop += ANSWER_BYTES;
   copyRecord(record + ANSWER_REFUSED, CURRENT);
@@ -194,7 +203,8 @@ function makeRecord(reply: u32, info: u32, answered: u32): usize {
   store<u32>(record, info, ANSWER_INFO);
   store<u32>(record, ownSource(), ANSWER_SRC);
   store<u32>(record, pathMtu, ANSWER_MTU);
-  store<u32>(record, answered, ANSWER_ANSWERED);
+  store<u32>(record, detailOf(detail(), DETAIL_BODY), ANSWER_ANSWERED);
+  store<u32>(record, load<u32>(origin, ORIGIN_OPTION), ANSWER_OPTION);
   return record;
 }
 

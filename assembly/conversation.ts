@@ -31,7 +31,6 @@ import {
   DECISION_VERDICT,
   DETAIL_ACK,
   DETAIL_BYTES,
-  DETAIL_HEADER_LENGTH,
   DETAIL_QUOTED,
   DETAIL_QUOTED_DPORT,
   DETAIL_QUOTED_DST,
@@ -251,7 +250,6 @@ function blank(): void {
 function blankDetail(): void {
   const zero = i64x2.splat(0);
   for (let at: usize = 0; at < <usize>DETAIL_BYTES; at += 16) v128.store(detail + at, zero);
-  tell(DETAIL_HEADER_LENGTH, 20);
 }
 
 /** Where it comes from and goes to. */

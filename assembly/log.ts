@@ -48,6 +48,7 @@ import {
 } from "../src/layout";
 import { copyRecord } from "./memory";
 import { origin } from "./origin";
+import { spillPath } from "./pieces";
 import { CURRENT, detail, get, is, IS_FORWARDED, level, out } from "./packet";
 
 /** A decision record that says nothing yet. */
@@ -90,6 +91,9 @@ export function endLog(): void {
   if (verdict < <u8>VERDICT_DROPPED) {
     store<u32>(at, load<u32>(at, DECISION_ACCEPTED), DECISION_RULE);
     store<u8>(at, 0, DECISION_ERRNO);
+  } else if (verdict == VERDICT_HELD) {
+    store<u32>(at, NONE, DECISION_RULE);
+    store<u8>(at, 0, DECISION_ERRNO);
   } else if (verdict == VERDICT_DROPPED) {
     if (load<u8>(at, DECISION_WHERE) >= <u8>WHERE_ROUTING) store<u32>(at, NONE, DECISION_RULE);
     else if (load<u32>(at, DECISION_REPLY) != NONE) store<u8>(at, VERDICT_REJECTED, DECISION_VERDICT);
@@ -123,6 +127,9 @@ function keep(): void {
 
 const ONCE: u32 = (HOOK_PREROUTING + 1) | ((HOOK_FORWARD + 1) << 3) | ((HOOK_POSTROUTING + 1) << 6);
 
+/** What a decision record has room for. */
+const MOST_HOOKS: u32 = 10;
+
 /** The packet enters a hook. */
 export function enter(hook: i32): void {
   const at = out();
@@ -132,7 +139,12 @@ export function enter(hook: i32): void {
     store<u8>(at, load<u8>(at, DECISION_LOOPS) + 1, DECISION_LOOPS);
     path = 0;
   }
-  const hooks = (34 - clz(path)) / 3;
+  let hooks = (34 - clz(path)) / 3;
+  if (hooks == MOST_HOOKS || load<u8>(at, DECISION_LOOPS) == 255) {
+    spillPath(at, load<u8>(at, DECISION_LOOPS), path);
+    store<u8>(at, 0, DECISION_LOOPS);
+    path = hooks = 0;
+  }
   store<u32>(at, path | ((<u32>hook + 1) << (hooks * 3)), DECISION_PATH);
   if (level() != 0 && load<u8>(at, DECISION_VERDICT) >= <u8>VERDICT_DROPPED) keep();
 }

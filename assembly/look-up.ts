@@ -48,6 +48,7 @@ import {
 import { connmark, setTemplate } from "./conntrack";
 import { changeIpset } from "./ipset";
 import { clampMss, origin, startOrigin } from "./origin";
+import { pull } from "./pieces";
 import {
   boxesHolding,
   clauseOfBox,
@@ -249,6 +250,7 @@ function changes(action: u32, clause: usize, packet: usize): bool {
     if (transport < 20 || transport >= <u32>TRANSPORT_OFFSET_1) return false;
     const flags = load<u32>(packet, FIELD_TCP_FLAGS * 4);
     const after = (flags & ~load<u32>(clause, CLAUSE_ARG2)) ^ load<u32>(clause, CLAUSE_ARG);
+    if (after != flags) pull();
     store<u32>(packet, after, FIELD_TCP_FLAGS * 4);
     store<u32>(origin, ORIGIN_FLAGS_KNOWN | after, ORIGIN_TCP_FLAGS);
   }

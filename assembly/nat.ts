@@ -345,7 +345,7 @@ function set(packet: usize, field: i32, value: u32): void {
 }
 
 /** Which side of the connection is translated where the packet passes: of replies it is the other one. */
-function translates(source: bool): bool {
+export function translates(source: bool): bool {
   const bit = source != (ctReply != 0) ? STATUS_SOURCE_NAT : STATUS_DESTINATION_NAT;
   return (statusOf(ct) & bit) != 0;
 }

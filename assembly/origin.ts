@@ -18,6 +18,7 @@ import {
   ORIGIN_SUM,
   TRANSPORT_OFFSET_1,
 } from "../src/layout";
+import { forgetPieces } from "./pieces";
 import { output, pathMtu } from "./route";
 import { firewall, wayMtu } from "./way";
 
@@ -61,6 +62,7 @@ const OPTION_BYTES: u32 = 4;
 export function clampMss(packet: usize, mss: u32): bool {
   const transport = load<u32>(packet, FIELD_TRANSPORT * 4);
   if (transport >= <u32>TRANSPORT_OFFSET_1) return true;
+  forgetPieces();
   const option = load<u32>(origin, ORIGIN_OPTION);
   if (option == MSS_BROKEN || transport < 20) return false;
   if (mss == 0xffffffff) {

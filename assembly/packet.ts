@@ -37,6 +37,8 @@ const SKB_CT: usize = 100;
 const SKB_CT_REPLY: usize = 104;
 /** u32: its origin record, while it is put aside. */
 const SKB_ORIGIN: usize = 108;
+/** u32: bytes of the longest of the fragments that it came in; 0: it came whole, or is delivered. */
+export const SKB_LONGEST: usize = 112;
 
 /** It has a way; what follows says which. */
 export const IS_ROUTED: u32 = 1;
@@ -50,6 +52,10 @@ export const IS_FORWARDED: u32 = 16;
 export const IS_TRACKED: u32 = 32;
 /** No socket has sent it: a copy, or it has come in by lo (skb_clone(), loopback_xmit()). */
 export const IS_ORPHAN: u32 = 64;
+/** It is a whole that may leave in the fragments that it came in. */
+export const IS_AS_IT_CAME: u32 = 256;
+/** ... of which the first holds less than the transport header. */
+export const IS_SHORT: u32 = 512;
 /** Conntrack has summed it up, and it was right. */
 export const IS_SUMMED: u32 = 128;
 
@@ -81,8 +87,11 @@ export function setBits(bits: u32): void {
   store<u32>(CURRENT, load<u32>(CURRENT, SKB_BITS) | bits, SKB_BITS);
 }
 
+/** What is sent again has no socket, and was not put together. */
 export function orphan(): void {
   setBits(IS_ORPHAN);
+  clearBits(IS_AS_IT_CAME | IS_SHORT);
+  store<u32>(CURRENT, 0, SKB_LONGEST);
   store<u32>(CURRENT, 0, SKB_BOUND);
 }
 
@@ -98,6 +107,7 @@ export function beginSkb(decision: usize, details: usize, told: u32, bound: u32,
   store<u32>(CURRENT, bound, SKB_BOUND);
   store<u32>(CURRENT, ofLevel, SKB_LEVEL);
   store<u32>(CURRENT, 0, SKB_BITS);
+  store<u32>(CURRENT, 0, SKB_LONGEST);
 }
 
 export function saveContext(to: usize): void {
@@ -143,14 +153,25 @@ const TWINS = memory.data(2048, 16);
 export function fork(): void {
   const at = TWINS + <usize>level() * (2 * RECORD_BYTES);
   ownRecords(at);
+  split(at + RECORD_BYTES);
+}
+
+const PIECES = memory.data(1024, 16);
+
+/** As fork(), and the packet that is put aside does not go on. */
+export function splitOff(): void {
+  split(PIECES + <usize>level() * RECORD_BYTES);
+}
+
+function split(to: usize): void {
   putAside();
-  ownRecords(at + RECORD_BYTES);
+  ownRecords(to);
 }
 
 // -- aside
 
-/** Levels of answers, and packets from the queue between them. */
-const ASIDE = memory.data(1024, 16);
+/** Levels of answers, packets from the queue and what is cut between them. */
+const ASIDE = memory.data(4096, 16);
 let asideTop: usize = 0;
 
 export function putAside(): void {
@@ -166,16 +187,15 @@ export function takeBack(): void {
 // -- the queue of lo
 
 /** Context and records of each. */
-const QUEUE = memory.data(5120, 16);
+const QUEUE = memory.data(327680, 16);
 const QUEUE_BYTES: usize = CONTEXT_BYTES + RECORD_BYTES;
-const MOST_QUEUED: u32 = 16;
+/** More than ever comes in again (MOST_ROUNDS of way.ts). */
+const MOST_QUEUED: u32 = 1024;
 let queueFirst: u32 = 0;
 let queueEnd: u32 = 0;
 
-/** Puts the packet, as it is, into the queue; false: there is no room. */
-export function queue(): bool {
-  // the slot before the first is that of the packet being received
-  if (queueEnd - queueFirst == MOST_QUEUED - 1) return false;
+/** Puts the packet, as it is, into the queue. The slot before the first is that of the packet being received. */
+export function queue(): void {
   const at = QUEUE + <usize>(queueEnd % MOST_QUEUED) * QUEUE_BYTES;
   queueEnd++;
   saveContext(at);
@@ -183,7 +203,6 @@ export function queue(): bool {
   copyRecords(records);
   store<u32>(at, <u32>records, SKB_DETAIL);
   store<u32>(at, <u32>(records + DETAIL_BYTES), SKB_ORIGIN);
-  return true;
 }
 
 /** Makes the next packet of the queue the current one; false: there is none. */

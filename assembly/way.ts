@@ -40,6 +40,7 @@ import {
   DECISION_SNAT_RULE,
   DECISION_TRACE_END,
   DETAIL_BYTES,
+  DETAIL_CHOSEN,
   ERRNO_EIO,
   ERRNO_EMSGSIZE,
   DROP_UNTOLD,
@@ -48,7 +49,6 @@ import {
   FACT_DF,
   FACT_FRAME_SHIFT,
   FACT_LOCAL,
-  FACT_MORE_FRAGMENTS,
   FACT_ODD,
   FACT_SOURCE_ROUTED,
   FACT_SUMMED,
@@ -62,7 +62,6 @@ import {
   FIELD_PROTO,
   FIELD_SRC,
   FIELD_TOS,
-  FIELD_TRANSPORT,
   FIELD_TTL,
   FIREWALL_CHECKSUM,
   FIREWALL_DRAWS,
@@ -78,6 +77,9 @@ import {
   FRAME_HOST,
   FRAME_MULTICAST,
   FRAME_OTHERHOST,
+  GATHERER_DELIVERY,
+  GATHERER_INCOMING,
+  GATHERER_OUTGOING,
   HOOK_FORWARD,
   HOOK_INPUT,
   HOOK_OUTPUT,
@@ -111,12 +113,9 @@ import {
   TABLE_NAT,
   TABLE_RAW,
   TABLE_SECURITY,
-  TRANSPORT_OFFSET_1,
   UNMODELLED_ENDLESS,
-  UNMODELLED_FRAGMENTS_LO,
-  UNMODELLED_HELD,
+  UNMODELLED_BYTES,
   UNMODELLED_PROTOCOL,
-  UNMODELLED_REASSEMBLY,
   UNMODELLED_SOURCE_ROUTE,
   VERDICT_FORWARDED,
   VERDICT_SENT,
@@ -153,6 +152,7 @@ import {
   endLog,
   enter,
   fail,
+  hold,
   isUnmodelled,
   prepareLog,
   refuse,
@@ -162,8 +162,8 @@ import {
 } from "./log";
 import { beginPacket, dropper, run, traceCount } from "./look-up";
 import { copyRecord } from "./memory";
-import { bind, bindNothing, bindTo, chosen, setChosen, translate, translateError } from "./nat";
-import { addToSum } from "./origin";
+import { bind, bindNothing, bindTo, chosen, setChosen, translate, translateError, translates } from "./nat";
+import { addToSum, origin } from "./origin";
 import {
   beginSkb,
   clearBits,
@@ -172,11 +172,13 @@ import {
   fork,
   get,
   is,
+  IS_AS_IT_CAME,
   IS_BROADCAST,
   IS_FORWARDED,
   IS_LOCAL,
   IS_MULTICAST,
   IS_ROUTED,
+  IS_SHORT,
   IS_SUMMED,
   IS_TRACKED,
   isQueueEmpty,
@@ -186,14 +188,17 @@ import {
   queue,
   set,
   setBits,
+  splitOff,
   SKB_BOUND,
   SKB_IFACE,
+  SKB_LONGEST,
   SKB_MTU,
   SKB_TOLD,
   SKB_VIA,
   takeBack,
   unqueue,
 } from "./packet";
+import { become, cutInto, firstPiece, isFragment, isGathered, leaveInPieces, pull, pullForRouting } from "./pieces";
 import { dataOf } from "./program";
 import { ICMP, TCP, UDP } from "./protocol";
 import {
@@ -283,10 +288,6 @@ export function way(
 
 // -- chains
 
-function isFragment(): bool {
-  return get(FIELD_TRANSPORT) >= <u32>TRANSPORT_OFFSET_1 || (get(FIELD_FACTS) & FACT_MORE_FRAGMENTS) != 0;
-}
-
 function flag(bit: u32): bool {
   return (flags & bit) != 0;
 }
@@ -312,8 +313,13 @@ function nextHop(): u32 {
 /** Enters PREROUTING or OUTPUT, where fragments may be put together. */
 function open(hook: i32): bool {
   enter(hook);
-  if (flag(FIREWALL_DATAGRAMS) && isFragment() && !is(IS_TRACKED)) return unmodelled(UNMODELLED_HELD);
-  return true;
+  if (!flag(FIREWALL_DATAGRAMS) || !isFragment() || isUntracked()) return true;
+  return isGathered(hook == HOOK_OUTPUT ? GATHERER_OUTGOING : GATHERER_INCOMING) || hold(hook);
+}
+
+/** ... and is known to be. */
+function isUntracked(): bool {
+  return is(IS_TRACKED) && get(FIELD_CT_STATE) >> 2 == CT_UNTRACKED;
 }
 
 function programOf(table: i32, hook: i32): usize {
@@ -385,6 +391,7 @@ function nat(hook: i32, source: bool): bool {
   if (ct == 0 || !flag(FIREWALL_NAT)) return true;
   const state = get(FIELD_CT_STATE) >> 2;
   if (state == CT_RELATED && get(FIELD_PROTO) == ICMP) {
+    if (translates(source)) pull();
     return translateError(CURRENT, detail(), source) ? true : refuse(hook, NONE);
   }
   if (state != CT_ESTABLISHED && (statusOf(ct) & (source ? STATUS_SOURCE_DONE : STATUS_DESTINATION_DONE)) == 0) {
@@ -411,6 +418,7 @@ function nat(hook: i32, source: bool): bool {
       return refuse(hook, NONE);
     }
   }
+  if (is(IS_SHORT) && translates(source)) pull();
   return translate(CURRENT, source) ? true : refuse(hook, NONE);
 }
 
@@ -489,6 +497,7 @@ function receive(): bool {
 
 /** ip_route_input_rcu(), and ip_error() for what it refuses. */
 function routeInput(): bool {
+  pullForRouting();
   const src = get(FIELD_SRC);
   const dst = get(FIELD_DST);
   const iface = get(FIELD_IN_IFACE);
@@ -553,7 +562,7 @@ function toHost(group: u32): bool {
 }
 
 function deliver(): bool {
-  if (isFragment()) return unmodelled(UNMODELLED_REASSEMBLY);
+  if (isFragment() && !isGathered(GATHERER_DELIVERY)) return drop(WHERE_ROUTING);
   enter(HOOK_INPUT);
   set(FIELD_OUT_IFACE, 0);
   if (!passes(TABLE_MANGLE, HOOK_INPUT)) return false;
@@ -576,7 +585,7 @@ function forward(redirects: bool): bool {
     icmpError(firewall, 11 << 8, 0);
     return drop(WHERE_ROUTING);
   }
-  if (get(FIELD_LENGTH) > wayMtu() && (get(FIELD_FACTS) & FACT_DF) != 0) {
+  if (get(FIELD_LENGTH) > wayMtu() && isTooLong()) {
     icmpError(firewall, (3 << 8) | 4, wayMtu());
     return drop(WHERE_ROUTING);
   }
@@ -588,6 +597,12 @@ function forward(redirects: bool): bool {
   if (!passes(TABLE_FILTER, HOOK_FORWARD)) return false;
   if (!passes(TABLE_SECURITY, HOOK_FORWARD)) return false;
   return postroute() && transmit(VERDICT_FORWARDED);
+}
+
+/** It may not be cut, and does not fit, nor do all fragments that it came in. */
+function isTooLong(): bool {
+  const longest = load<u32>(CURRENT, SKB_LONGEST);
+  return (get(FIELD_FACTS) & FACT_DF) != 0 && (longest == 0 || longest > wayMtu());
 }
 
 // -- out
@@ -608,6 +623,7 @@ function send(): void {
     // the kernel does not sum up again
     if ((get(FIELD_FACTS) & FACT_SUMMED) != 0) set(FIELD_FACTS, get(FIELD_FACTS) | FACT_BAD_CHECKSUM);
     addToSum((pathSrc >> 16) + (pathSrc & 0xffff));
+    store<u32>(detail(), pathSrc, DETAIL_CHOSEN * 4);
   }
   takePath();
   leaveHost();
@@ -695,19 +711,40 @@ function postroute(): bool {
 }
 
 function transmit(verdict: i32): bool {
+  if (get(FIELD_LENGTH) > wayMtu() || load<u32>(CURRENT, SKB_LONGEST) != 0) return transmitCut(verdict);
+  if (isLo(wayIface())) comeAgain();
+  else depart(verdict, wayIface(), 0);
+  return true;
+}
+
+/** ip_fragment(). */
+function transmitCut(verdict: i32): bool {
   const mtu = wayMtu();
-  const long = get(FIELD_LENGTH) > mtu;
-  if (long && (get(FIELD_FACTS) & FACT_DF) != 0) {
+  if (isTooLong()) {
     icmpError(firewall, (3 << 8) | 4, mtu);
     return get(FIELD_IN_IFACE) == 0 ? fail(WHERE_TRANSMIT, ERRNO_EMSGSIZE) : drop(WHERE_TRANSMIT);
   }
-  if (isLo(wayIface())) {
-    if (long) return unmodelled(UNMODELLED_FRAGMENTS_LO);
-    loop(wayIface(), is(IS_MULTICAST) ? FRAME_MULTICAST : FRAME_HOST);
+  const longest = load<u32>(CURRENT, SKB_LONGEST);
+  const most = longest == 0 ? mtu : min(mtu, longest);
+  if (!isLo(wayIface())) {
+    leaveInPieces(out(), CURRENT, detail(), origin, most, is(IS_AS_IT_CAME));
+    depart(verdict, wayIface(), most);
     return true;
   }
-  depart(verdict, wayIface(), long ? mtu : 0);
+  const count = cutInto(most);
+  const first = firstPiece();
+  if (count == 0) return unmodelled(UNMODELLED_BYTES);
+  for (let i: u32 = 0; i < count && !isUnmodelled(); i++) {
+    splitOff();
+    become(first + i);
+    comeAgain();
+    takeBack();
+  }
   return true;
+}
+
+function comeAgain(): void {
+  loop(wayIface(), is(IS_MULTICAST) ? FRAME_MULTICAST : FRAME_HOST);
 }
 
 // -- lo

@@ -17,12 +17,23 @@ import { HOOKS, loadChains, loadHost } from "./engine/host.ts";
 import type { LoadedChain } from "./engine/host.ts";
 import { writeDetails } from "./engine/details.ts";
 import { readEvents } from "./engine/events.ts";
+import { Datagrams } from "./engine/datagrams.ts";
 import { quotedOf, readGenerated } from "./engine/generated.ts";
+import type { BytesOf } from "./engine/generated.ts";
 import { EngineError, Instance } from "./engine/instance.ts";
 import { loadIpsets } from "./engine/ipsets.ts";
 import { loadLists } from "./engine/lists.ts";
 import { changedBy, writeOrigin } from "./engine/origins.ts";
-import { isOdd, PLACES, readArrival, readOutcome, unmodelled, VERDICTS, writeArrival } from "./engine/records.ts";
+import {
+  isOdd,
+  isOddToNft,
+  PLACES,
+  readArrival,
+  readOutcome,
+  unmodelled,
+  VERDICTS,
+  writeArrival,
+} from "./engine/records.ts";
 import type { Host } from "./host/host.ts";
 import {
   ANSWER_BYTES,
@@ -30,7 +41,10 @@ import {
   DECISION_BYTES,
   DECISION_EVENT_END,
   DECISION_TRACE_END,
+  DECISION_VERDICT,
+  DETAIL_BODY,
   DETAIL_BYTES,
+  DETAIL_CHOSEN,
   DETAIL_COUNT,
   DETAIL_QUOTED,
   DETAIL_QUOTED_SRC,
@@ -168,6 +182,7 @@ export class Firewall {
   readonly rules: RuleTable;
   readonly interfaces: InterfaceTable;
   readonly tracking: boolean;
+  readonly datagrams: Datagrams;
   /** Bytes of the trees of all chains. */
   readonly treeBytes: number;
   readonly clauseCount: number;
@@ -229,9 +244,10 @@ export class Firewall {
     instance.exports.setGuards(states, options.seed ?? 1);
     loadLists(instance, memory.lists);
     loadIpsets(instance, ipsets, this.interfaces);
+    const defragments = this.tracking || needsDatagrams(ruleset);
     this.#firewall = loadHost(instance, host, this.interfaces, {
       tracking: this.tracking,
-      datagrams: this.tracking || needsDatagrams(ruleset),
+      datagrams: defragments,
       nat: ruleset.tables.some(({ name }) => name === "nat"),
       draws: memory.count,
       nft: options.backend === "nft",
@@ -245,6 +261,15 @@ export class Firewall {
     if (needsOrigins(ruleset)) this.#origins = instance.allocate(BATCH * ORIGIN_BYTES);
     this.#details = instance.allocate(BATCH * DETAIL_BYTES);
     this.#answers = instance.allocate(BATCH * ANSWERS * ANSWER_BYTES);
+    this.datagrams = new Datagrams(instance, this.#answers, {
+      origins: this.#origins !== 0,
+      nft: this.#nft,
+      defragments,
+      beforePieces: () => {
+        this.#loadOdd();
+      },
+    });
+    instance.pieces = this.datagrams;
     this.#flows = this.tracking ? (options.flows ?? FLOWS) : 0;
     if (this.#flows > 0 && instance.exports.setFlows(this.#flows) === 0) {
       throw new EngineError(`the engine's memory (4 GiB) does not hold the table of ${this.#flows} connections`);
@@ -323,6 +348,7 @@ export class Firewall {
         // answers are asked for only to be compared
         if (every === 0) exports.setAnswers(0, 0);
         else exports.setAnswers(this.#answers, BATCH * ANSWERS * ANSWER_BYTES);
+        this.datagrams.begin([]);
         exports.way(this.#firewall, this.#packets, 0, count, this.#decisions, this.#nextIndex, 0, 1);
         exports.tally(this.#tally, this.#decisions, count);
         wayMs += performance.now() - made;
@@ -363,6 +389,7 @@ export class Firewall {
         // as they came: NAT translates what errors quote
         const details = first < sampled ? instance.words(this.#details, count * DETAIL_COUNT).slice() : NO_WORDS;
         exports.setAnswers(first < sampled ? this.#answers : 0, first < sampled ? BATCH * ANSWERS * ANSWER_BYTES : 0);
+        this.datagrams.begin([]);
         const sent = performance.now();
         exports.way(
           this.#firewall,
@@ -462,7 +489,9 @@ export class Firewall {
     const answered = i === 0 ? 0 : view.getUint16(at - DECISION_BYTES + DECISION_ANSWER_END, true);
     const count = view.getUint16(at + DECISION_ANSWER_END, true) - answered;
     const answersAt = this.#answers + answered * ANSWER_BYTES;
-    const generated = readGenerated(view, answersAt, answered, count, packet, this);
+    // what a record calls the bytes of no arrival are those of this one
+    const bytesOf: BytesOf = (body) => (body === 0 ? packet : this.datagrams.bytesOf(body));
+    const generated = readGenerated(view, answersAt, count, bytesOf, this);
     const detail = this.#details + i * DETAIL_BYTES;
     const word = (offset: number): number => view.getUint32(detail + offset, true);
     return readOutcome(view, at, packet, this, generated, quotedOf(word, DETAIL_QUOTED_SRC * 4, packet));
@@ -483,19 +512,26 @@ export class Firewall {
     return { trace, generatedTrace };
   }
 
+  /** Chains as odd packets meet them; they are made when the first comes. */
+  #loadOdd(): void {
+    if (this.#oddLoaded) return;
+    this.#oddLoaded = true;
+    loadChains(this.#instance, this.#firewall, this.ruleset, { ...this.#context, odd: true });
+  }
+
   #batch(arrivals: readonly Arrival[], trace: boolean, answers: Answer[]): void {
     const instance = this.#instance;
-    const odd = this.#nft ? arrivals.find((arrival) => isOdd(arrival.packet)) : undefined;
+    const odd = this.#nft ? arrivals.find((arrival) => isOddToNft(arrival.packet)) : undefined;
     if (odd !== undefined) throw new UnsupportedError(NFT_READS_OTHERWISE, odd.id);
-    if (!this.#oddLoaded && arrivals.some((arrival) => isOdd(arrival.packet))) {
-      loadChains(instance, this.#firewall, this.ruleset, { ...this.#context, odd: true });
-      this.#oddLoaded = true;
-    }
+    if (arrivals.some((arrival) => isOdd(arrival.packet))) this.#loadOdd();
+    this.datagrams.begin(arrivals.map(({ packet }) => packet));
     const times = new Float64Array(instance.exports.memory.buffer, this.#times, arrivals.length);
     arrivals.forEach((arrival, i) => {
       writeArrival(instance.words(this.#packets + i * PACKET_BYTES, FIELD_COUNT), arrival, this.interfaces);
       if (this.#origins !== 0) writeOrigin(this.#origin(i), arrival);
-      writeDetails(instance.words(this.#details + i * DETAIL_BYTES, DETAIL_COUNT), arrival.packet);
+      const details = instance.words(this.#details + i * DETAIL_BYTES, DETAIL_COUNT);
+      writeDetails(details, arrival.packet);
+      details[DETAIL_BODY] = i + 1;
       times[i] = arrival.time;
     });
     instance.exports.setOrigins(this.#origins, this.#nextIndex);
@@ -532,16 +568,23 @@ export class Firewall {
       }
       const reason = unmodelled(view, at);
       if (reason !== null) throw new UnsupportedError(reason, arrival.id);
-      const { packet } = arrival;
-      const answersAt = this.#answers + answered * ANSWER_BYTES;
-      const changed = this.#origins === 0 ? {} : changedBy(this.#origin(i), packet);
-      const generated = readGenerated(view, answersAt, answered, answerEnd - answered, packet, this, changed);
+      const datagram = this.datagrams.wholeOf(i, view.getUint8(at + DECISION_VERDICT));
+      const packet = datagram ?? arrival.packet;
       const detail = this.#details + i * DETAIL_BYTES;
       const word = (offset: number): number => view.getUint32(detail + offset, true);
+      this.datagrams.choose(word(DETAIL_BODY * 4), word(DETAIL_CHOSEN * 4));
+      const answersAt = this.#answers + answered * ANSWER_BYTES;
+      const changed = this.#origins === 0 ? {} : changedBy(this.#origin(i), packet);
+      const bytesOf: BytesOf = (body) => this.datagrams.bytesOf(body);
+      const generated = readGenerated(view, answersAt, answerEnd - answered, bytesOf, this);
       const inner = word(DETAIL_QUOTED * 4) === QUOTED_NONE ? null : quotedOf(word, DETAIL_QUOTED_SRC * 4, packet);
       const outcome = readOutcome(view, at, packet, this, generated, inner);
       answers.push({
-        outcome: { ...outcome, packet: { ...outcome.packet, ...changed } },
+        outcome: {
+          ...outcome,
+          packet: { ...outcome.packet, ...changed },
+          ...(datagram === undefined ? {} : { datagram }),
+        },
         ...traces,
         connections: readEvents(view, this.#events + told * EVENT_BYTES, eventEnd - told),
       });

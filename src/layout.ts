@@ -640,7 +640,7 @@ export const IFACE_SRC_VALID_MARK = 64;
  *  12  u32  src, 16 u32 dst, 20 u32 sport (ICMP: id), 24 u32 dport, 28 u32 mark    the packet at the end
  *  32  u8   ttl, 33 u8 tos
  *  34  u16  mtu        it left in fragments that fit; 0: whole
- *  36  u32  path       hooks, three bits each (hook + 1), the first lowest
+ *  36  u32  path       hooks, three bits each (hook + 1), the first lowest; behind those that the embedder was told before
  *  40  u8   ctState    CT_ state; 255: not tracked or not reached
  *  41  u8   loops      how often it went PREROUTING, FORWARD, POSTROUTING and came back by lo, before what path says
  *  42  u16  answerEnd  answer records written up to here
@@ -685,9 +685,10 @@ export const DECISION_EVENT_END = 60;
  * 196  u32  info     MTU, or gateway of a redirect
  * 200  u32  src      of an ICMP error as it was made
  * 204  u32  mtu      of the way back
- * 208  u32  answered number of the answer record that it answers; NONE: the packet that came or was sent
+ * 208  u32  answered DETAIL_BODY of the packet that is answered
  * 212  u32  src, dst, proto, sport, dport of the quoted packet, as it is quoted at the end
- * 232       (zero)
+ * 232  u32  option   ORIGIN_OPTION of the packet that is answered
+ * 236       (zero)
  */
 export const ANSWER_REFUSED = 64;
 export const ANSWER_PACKET = 128;
@@ -697,6 +698,7 @@ export const ANSWER_SRC = 200;
 export const ANSWER_MTU = 204;
 export const ANSWER_ANSWERED = 208;
 export const ANSWER_QUOTED = 212;
+export const ANSWER_OPTION = 232;
 export const ANSWER_BYTES = 256;
 
 /** In a trace: what follows is of the packet itself (low bits 0), of an answer of this level. */
@@ -713,11 +715,10 @@ export const VERDICT_UNMODELLED = 5;
 export const VERDICT_HELD = 6;
 
 export const UNMODELLED_SOURCE_ROUTE = 0;
-export const UNMODELLED_HELD = 1;
-export const UNMODELLED_REASSEMBLY = 2;
-export const UNMODELLED_FRAGMENTS_LO = 3;
-export const UNMODELLED_PROTOCOL = 4;
-export const UNMODELLED_ENDLESS = 5;
+export const UNMODELLED_BYTES = 1;
+export const UNMODELLED_PROTOCOL = 2;
+export const UNMODELLED_ENDLESS = 3;
+export const UNMODELLED_ANSWERS = 4;
 
 export const WHERE_ROUTING = 5;
 export const WHERE_BEFORE_NETFILTER = 6;
@@ -846,10 +847,10 @@ export const TALLY_BYTES = 512 + 4096 * 24;
  *   6  quoted    QUOTED_, of the packet that an ICMP error quotes
  *   7  src, 8 dst, 9 proto, 10 sport (ICMP: id), 11 dport (ICMP: type << 8 | code) of the quoted packet; NAT changes them
  *  12  key       GRE version 1: call id
- *  13  id        of the IP header
- *  14  headerLength of the IP header
- *  15  offset    of the fragment, in bytes
- *  16  (zero)
+ *  13  body      number by which the embedder knows the packet's bytes (assembly/pieces.ts); 0: it does not.
+ *                Arrivals of a batch, in order, from 1; what is cut or put together behind them; BODY_ANSWER + number of an answer
+ *  14  chosen    source that the kernel chose for a packet of the host; 0: none
+ *  15  (zero)
  *
  * Of SCTP the first words are others:
  *
@@ -880,9 +881,8 @@ export const DETAIL_QUOTED_PROTO = 9;
 export const DETAIL_QUOTED_SPORT = 10;
 export const DETAIL_QUOTED_DPORT = 11;
 export const DETAIL_KEY = 12;
-export const DETAIL_ID = 13;
-export const DETAIL_HEADER_LENGTH = 14;
-export const DETAIL_OFFSET = 15;
+export const DETAIL_BODY = 13;
+export const DETAIL_CHOSEN = 14;
 export const DETAIL_COUNT = 32;
 export const DETAIL_BYTES = 128;
 
@@ -936,6 +936,22 @@ export const QUOTED_NONE = 0;
 /** So little is quoted that it cannot be translated. */
 export const QUOTED_SHORT = 1;
 export const QUOTED_WHOLE = 2;
+
+export const BODY_ANSWER = 0x80000000;
+
+/** Who puts datagrams together: conntrack for what comes in and what the host sends, the host for what it receives. */
+export const GATHERER_INCOMING = 0;
+export const GATHERER_OUTGOING = 1;
+export const GATHERER_DELIVERY = 2;
+
+/** In the two lowest bits; above them, of a whole, the bytes of its longest fragment. Short: its first one holds less than the transport header. */
+export const GATHER_WAITING = 0;
+export const GATHER_UNKNOWN = 1;
+export const GATHER_WHOLE = 2;
+export const GATHER_WHOLE_SHORT = 3;
+
+export const CUT_FIRST = 0;
+export const CUT_COUNT = 4;
 
 /*
  * Flow record: 104 bytes, a connection. Times are seconds of the packets' clock.

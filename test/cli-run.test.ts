@@ -85,7 +85,7 @@ test("answers before a bad line are written, then the line is named", async () =
     ['{"in": "eth7", "dst": "10.10.10.101"}', /^\(standard input\):2:\d+: in: there is no interface "eth7"/],
     ['{"in": "eth0", "dst": ', /^\(standard input\):2:\d+: malformed JSON/],
     [
-      '{"in": "eth0", "dst": "10.10.10.101", "proto": "sctp", "payload_hex": "000100020000000000000000"}',
+      '{"in": "eth0", "dst": "10.10.10.101", "proto": 58, "payload_hex": "8000000000000000"}',
       /^verdictree: \(standard input\):2: packet 2: connections of its protocol/,
     ],
   ] as const) {

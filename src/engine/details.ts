@@ -21,9 +21,6 @@ const MOST_SCALE = 14;
 /** `words` are DETAIL_COUNT words. */
 export function writeDetails(words: Uint32Array, packet: Packet): void {
   words.fill(0);
-  words[layout.DETAIL_ID] = packet.ipId;
-  words[layout.DETAIL_HEADER_LENGTH] = packet.headerLength;
-  words[layout.DETAIL_OFFSET] = packet.fragmentOffset * 8;
   if (packet.proto === PROTO_TCP) writeSegment(words, packet);
   if (packet.proto === PROTO_SCTP) writeChunks(words, packet);
   if (packet.proto === PROTO_UDPLITE && packet.payload !== null) {

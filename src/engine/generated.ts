@@ -8,33 +8,28 @@ import type { Packet } from "../packet/packet.ts";
 import { endpointsOf, rewrite } from "../packet/rewrite.ts";
 import type { Endpoints, Header } from "../packet/rewrite.ts";
 import { PORT_PROTOCOLS } from "./details.ts";
+import { mssChanged } from "./origins.ts";
 import { readJourney } from "./records.ts";
 import type { OutcomeContext } from "./records.ts";
 
 const TCP = 6;
 
-/** `count` records at `at`, of which the first has the number `first`: answers to `packet`, and to each other. `changed`: its options. */
+/** Bytes by their number (DETAIL_BODY), as they were when the packet was made; null: nobody knows them. */
+export type BytesOf = (body: number) => Packet | null;
+
+/** `count` records at `at`. */
 export function readGenerated(
   view: DataView,
   at: number,
-  first: number,
   count: number,
-  packet: Packet,
+  bytesOf: BytesOf,
   context: OutcomeContext,
-  changed: Pick<Header, "mss"> = {},
 ): readonly Generated[] {
   const generated: Generated[] = [];
-  // as they were made
-  const answers: Packet[] = [];
   for (let i = 0; i < count; i++) {
     const record = at + i * layout.ANSWER_BYTES;
     const word = (offset: number): number => view.getUint32(record + offset, true);
-    const number = word(layout.ANSWER_ANSWERED);
-    const answered = number === layout.NONE ? packet : answers[number - first]!;
-    const before = headerOf(view, record + layout.ANSWER_REFUSED, answered);
-    const refused = rewrite(answered, number === layout.NONE ? { ...changed, ...before } : before);
-    const made = makeAnswer(refused, kindOf(word), word(layout.ANSWER_SRC), word(layout.ANSWER_MTU));
-    answers.push(made);
+    const made = answerMade(view, record, bytesOf)!;
     const header = headerOf(view, record + layout.ANSWER_PACKET, made);
     const inner = quotedOf(word, layout.ANSWER_QUOTED, made);
     const became = rewrite(made, inner === null ? header : { ...header, inner });
@@ -47,6 +42,16 @@ export function readGenerated(
   return generated;
 }
 
+/** As the answer was made that a record tells of; null: to what nobody knows. */
+export function answerMade(view: DataView, record: number, bytesOf: BytesOf): Packet | null {
+  const word = (offset: number): number => view.getUint32(record + offset, true);
+  const answered = bytesOf(word(layout.ANSWER_ANSWERED));
+  if (answered === null) return null;
+  const header = headerOf(view, record + layout.ANSWER_REFUSED, answered);
+  const refused = rewrite(answered, { ...mssChanged(word(layout.ANSWER_OPTION), answered), ...header });
+  return makeAnswer(refused, kindOf(word), word(layout.ANSWER_SRC), word(layout.ANSWER_MTU));
+}
+
 function kindOf(word: (offset: number) => number): AnswerKind {
   const kind = word(layout.ANSWER_KIND);
   if (kind === layout.REPLY_RESET) return { kind: "tcp-reset" };
@@ -54,7 +59,7 @@ function kindOf(word: (offset: number) => number): AnswerKind {
 }
 
 /** Of a packet record. */
-function headerOf(view: DataView, at: number, { icmpId, sport, dport, proto }: Packet): Header {
+export function headerOf(view: DataView, at: number, { icmpId, sport, dport, proto }: Packet): Header {
   const word = (field: number): number => view.getUint32(at + field * 4, true);
   const isIcmp = proto === layout.PROTO_ICMP;
   return {

@@ -1,6 +1,8 @@
 // One WASM instance: one rule set. Typed lines for the exports of assembly/index.ts; memory that grows takes its views
 // with it, so views are made when they are needed and kept across no call.
 
+import { GATHER_UNKNOWN } from "../layout.ts";
+import type { Pieces } from "./datagrams.ts";
 import { WASM_BASE64 } from "./wasm.ts";
 
 interface Exports {
@@ -79,9 +81,28 @@ export class EngineError extends Error {
 
 export class Instance {
   readonly exports: Exports;
+  /** Who knows the bytes of packets on their way. */
+  pieces: Pieces | null = null;
 
   constructor() {
-    this.exports = new WebAssembly.Instance(moduleOf(), {}).exports as unknown as Exports;
+    // addresses come as signed numbers
+    const pieces: Pieces = {
+      gather: (gatherer, at, details, origin, bearer, ...others) =>
+        this.pieces?.gather(gatherer, at >>> 0, details >>> 0, origin >>> 0, bearer >>> 0, ...others) ?? GATHER_UNKNOWN,
+      cut: (at, details, origin, most, asItCame, result) => {
+        this.pieces?.cut(at >>> 0, details >>> 0, origin >>> 0, most, asItCame, result >>> 0);
+      },
+      show: (body, at, details, origin) => {
+        this.pieces?.show(body, at >>> 0, details >>> 0, origin >>> 0);
+      },
+      leaveInPieces: (decision, at, details, origin, most, asItCame) => {
+        this.pieces?.leaveInPieces(decision >>> 0, at >>> 0, details >>> 0, origin >>> 0, most, asItCame);
+      },
+      spillPath: (decision, loops, path) => {
+        this.pieces?.spillPath(decision >>> 0, loops, path >>> 0);
+      },
+    };
+    this.exports = new WebAssembly.Instance(moduleOf(), { pieces: { ...pieces } }).exports as unknown as Exports;
   }
 
   /** Address of fresh bytes, aligned to 64, not zeroed. Throws an EngineError where there is no more memory. */

@@ -9,6 +9,7 @@ import { fragmentSizes } from "../packet/describe.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
 import type { Endpoints } from "../packet/rewrite.ts";
 import type { Hook } from "../rules/ruleset.ts";
+import type { Datagrams } from "./datagrams.ts";
 
 const ICMP = 1;
 const TCP = 6;
@@ -42,36 +43,51 @@ export function isOdd(packet: Packet): boolean {
   return packet.fragmentOffset > 0 || packet.length - packet.headerLength < (HEADER_BYTES.get(packet.proto) ?? 0);
 }
 
+/** What iptables-nft reads otherwise: the ports and flags that it asks of the packet by itself are not all there. */
+export function isOddToNft(packet: Packet): boolean {
+  return isOdd(packet) && (packet.fragmentOffset > 0 || packet.proto === TCP || packet.proto === UDP);
+}
+
 /** Writes one record; `words` are FIELD_COUNT words. */
 export function writeArrival(words: Uint32Array, arrival: Arrival, interfaces: InterfaceTable): void {
-  const { packet } = arrival;
+  words[layout.FIELD_IN_IFACE] = interfaces.numberOf(arrival.inIface);
+  words[layout.FIELD_OUT_IFACE] = interfaces.numberOf(arrival.boundIface);
+  words[layout.FIELD_CT_STATE] =
+    arrival.ctState === undefined ? layout.CT_FIRST : CT_STATES.indexOf(arrival.ctState) << 2;
+  words[layout.FIELD_MARK] = arrival.mark;
+  words[layout.FIELD_FACTS] =
+    (FRAMES[arrival.frame] << layout.FACT_FRAME_SHIFT) |
+    (arrival.inIface === null ? layout.FACT_LOCAL : 0) |
+    (arrival.chooseSource ? layout.FACT_CHOOSE_SOURCE : 0) |
+    (arrival.boundIface === null ? 0 : layout.FACT_BOUND);
+  writeHeader(words, arrival.packet);
+}
+
+/** Facts of the arrival, not of the packet. */
+const ARRIVAL_FACTS =
+  (3 << layout.FACT_FRAME_SHIFT) | layout.FACT_LOCAL | layout.FACT_CHOOSE_SOURCE | layout.FACT_BOUND;
+
+/** Writes the words that are the packet's own. */
+export function writeHeader(words: Uint32Array, packet: Packet): void {
   words[layout.FIELD_SRC] = packet.src;
   words[layout.FIELD_DST] = packet.dst;
   words[layout.FIELD_SPORT] = packet.proto === ICMP ? packet.icmpId : packet.sport;
   words[layout.FIELD_DPORT] = packet.dport;
   words[layout.FIELD_PROTO] = packet.proto;
-  words[layout.FIELD_IN_IFACE] = interfaces.numberOf(arrival.inIface);
-  words[layout.FIELD_OUT_IFACE] = interfaces.numberOf(arrival.boundIface);
-  words[layout.FIELD_CT_STATE] =
-    arrival.ctState === undefined ? layout.CT_FIRST : CT_STATES.indexOf(arrival.ctState) << 2;
   words[layout.FIELD_TCP_FLAGS] = packet.tcpFlags;
   words[layout.FIELD_ICMP] = (packet.icmpType << 8) | packet.icmpCode;
-  words[layout.FIELD_MARK] = arrival.mark;
   words[layout.FIELD_TRANSPORT] = transportOf(packet);
   words[layout.FIELD_TTL] = packet.ttl;
   words[layout.FIELD_TOS] = packet.tos;
   words[layout.FIELD_LENGTH] = packet.length;
   words[layout.FIELD_FACTS] =
+    (words[layout.FIELD_FACTS]! & ARRIVAL_FACTS) |
     (packet.df ? layout.FACT_DF : 0) |
     (packet.moreFragments ? layout.FACT_MORE_FRAGMENTS : 0) |
     (packet.badChecksum ? layout.FACT_BAD_CHECKSUM : 0) |
     (isMalformed(packet) ? layout.FACT_MALFORMED : 0) |
     (isOdd(packet) ? layout.FACT_ODD : 0) |
-    (FRAMES[arrival.frame] << layout.FACT_FRAME_SHIFT) |
-    (arrival.inIface === null ? layout.FACT_LOCAL : 0) |
-    (arrival.chooseSource ? layout.FACT_CHOOSE_SOURCE : 0) |
     (packet.sourceRouted ? layout.FACT_SOURCE_ROUTED : 0) |
-    (arrival.boundIface === null ? 0 : layout.FACT_BOUND) |
     greFacts(packet) |
     (isSummedWithAddresses(packet) ? layout.FACT_SUMMED : 0);
 }
@@ -193,19 +209,19 @@ export function unmodelled(view: DataView, at: number): string | null {
 const REASONS: ReadonlyMap<number, string> = new Map([
   [layout.UNMODELLED_SOURCE_ROUTE, "source routing is not modelled"],
   [
-    layout.UNMODELLED_HELD,
-    "a fragment is held until its datagram is whole where connections are tracked: not modelled",
+    layout.UNMODELLED_BYTES,
+    "it is put together or cut within the host, and its bytes are not known, or not read as here",
   ],
-  [layout.UNMODELLED_REASSEMBLY, "a fragment for the host itself waits for the others: that is not modelled"],
-  [layout.UNMODELLED_FRAGMENTS_LO, "fragments over the loopback interface are not modelled"],
   [layout.UNMODELLED_PROTOCOL, "connections of its protocol are not modelled"],
   [layout.UNMODELLED_ENDLESS, "it comes in by lo again and again, without end"],
+  [layout.UNMODELLED_ANSWERS, "the host answers it more often than the engine tells"],
 ]);
 
 export interface OutcomeContext {
   readonly interfaces: InterfaceTable;
   readonly rules: RuleTable;
   readonly tracking: boolean;
+  readonly datagrams: Pick<Datagrams, "sizesOf" | "pathBefore">;
 }
 
 /** Of the decision record at `at`, about a packet that is thus in the end. */
@@ -222,11 +238,11 @@ export function readJourney(view: DataView, at: number, packet: Packet, context:
     where: ended ? PLACES[view.getUint8(at + layout.DECISION_WHERE)]! : null,
     iface,
     path: [
-      ...Array.from({ length: view.getUint8(at + layout.DECISION_LOOPS) }, () => LOOP).flat(),
-      ...pathOf(word(layout.DECISION_PATH)),
+      ...context.datagrams.pathBefore(at),
+      ...pathOf(view.getUint8(at + layout.DECISION_LOOPS), word(layout.DECISION_PATH)),
     ],
     ...((flags & layout.DECISION_DELIVERED) === 0 ? {} : { delivered: iface! }),
-    ...(mtu === 0 ? {} : { fragments: fragmentSizes(packet, mtu) }),
+    ...(mtu === 0 ? {} : { fragments: context.datagrams.sizesOf(at) ?? fragmentSizes(packet, mtu) }),
   };
 }
 
@@ -279,8 +295,9 @@ export function readOutcome(
 /** What is forwarded to lo comes round. */
 const LOOP: readonly Hook[] = ["PREROUTING", "FORWARD", "POSTROUTING"];
 
-function pathOf(word: number): readonly Hook[] {
-  const path: Hook[] = [];
+/** Of DECISION_LOOPS and DECISION_PATH. */
+export function pathOf(loops: number, word: number): readonly Hook[] {
+  const path = Array.from({ length: loops }, () => LOOP).flat();
   for (let rest = word; rest !== 0; rest >>>= 3) path.push(HOOKS[(rest & 7) - 1]!);
   return path;
 }

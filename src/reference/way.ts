@@ -25,7 +25,7 @@ import type { Connection, Connections, Zone } from "./connection.ts";
 import { DEFAULT_ZONE, makeConnection } from "./connection.ts";
 import { attachAnswer, track } from "./conntrack.ts";
 import type { Counters } from "./counters.ts";
-import { UnsupportedError } from "./error.ts";
+import { NFT_READS_OTHERWISE, UnsupportedError } from "./error.ts";
 import type { Fragments, Gatherer } from "./fragments.ts";
 import { Log } from "./log.ts";
 import type { World } from "./match.ts";
@@ -270,10 +270,7 @@ export class Way {
   }
 
   #deliver(skb: Traveller): void {
-    if (isFragment(skb.packet) && !this.#gather(skb, "delivery")) {
-      this.#drop(skb);
-      return;
-    }
+    if (isFragment(skb.packet) && !this.#gather(skb, "delivery")) return;
     const { backend } = this.#around;
     const ended =
       this.#enter(skb, "INPUT") === "ended" ||
@@ -436,6 +433,9 @@ export class Way {
       skb.log.leave({ iface: out.name, packet: skb.packet, fragments: sizes });
       return;
     }
+    const { backend, defragments } = this.#around;
+    const meetChains = !defragments || skb.untracked;
+    if (sizes !== null && backend === "nft" && meetChains) throw this.#unsupported(NFT_READS_OTHERWISE);
     const pieces = sizes === null ? [skb.packet] : fragmentsOf(skb.packet, sizes);
     for (const packet of pieces) {
       const back = skb.copy(packet);
@@ -466,8 +466,9 @@ export class Way {
 
   /** False: others are missing. */
   #gather(skb: Traveller, gatherer: Gatherer): boolean {
+    if (skb.packet.payload === null) throw this.#unsupported("the bytes of its fragments are not known");
     const whole = this.#around.fragments.gather(gatherer, skb.packet, skb, this.#arrival.time);
-    if (whole === null) return false;
+    if (whole === null) return this.#drop(skb);
     const { mark, frame, srcMac, path, forwards } = whole.bearer;
     Object.assign(skb, { packet: whole.packet, mark, frame, srcMac, path, forwards });
     // what is delivered is not cut apart again

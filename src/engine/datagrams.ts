@@ -1,0 +1,244 @@
+// The bytes of packets that the engine sends their way: it knows their words alone, and asks here for what depends on bytes
+// (assembly/pieces.ts): datagrams that are put together, packets that are cut.
+
+import * as layout from "../layout.ts";
+import { PROTO_SCTP, PROTO_TCP } from "../net/protocol.ts";
+import { fragmentSizes, fragmentsOf } from "../packet/describe.ts";
+import type { Packet } from "../packet/packet.ts";
+import { rewrite } from "../packet/rewrite.ts";
+import type { Hook } from "../rules/ruleset.ts";
+import { writeDetails } from "./details.ts";
+import { answerMade, headerOf, quotedOf } from "./generated.ts";
+import type { Instance } from "./instance.ts";
+import { mssChanged, writeOptions } from "./origins.ts";
+import { Reassembly } from "./reassembly.ts";
+import { pathOf, writeHeader } from "./records.ts";
+
+/** What assembly/pieces.ts imports. Addresses are bytes of the instance's memory. */
+export interface Pieces {
+  gather(
+    gatherer: number,
+    packet: number,
+    details: number,
+    origin: number,
+    bearer: number,
+    time: number,
+    level: number,
+  ): number;
+  cut(packet: number, details: number, origin: number, most: number, asItCame: number, result: number): void;
+  show(body: number, packet: number, details: number, origin: number): void;
+  leaveInPieces(
+    decision: number,
+    packet: number,
+    details: number,
+    origin: number,
+    most: number,
+    asItCame: number,
+  ): void;
+  spillPath(decision: number, loops: number, path: number): void;
+}
+
+interface Body {
+  readonly packet: Packet;
+  /** Index of the arrival that it stems from; null: an answer. */
+  readonly home: number | null;
+  /** Of the fragments that it was put together from. */
+  readonly sizes: readonly number[] | null;
+}
+
+/** What the engine keeps beside the first fragment: a packet and all that is known of it, and the source of its frame. */
+interface Kept {
+  readonly context: Uint8Array;
+  readonly mac: readonly number[];
+}
+
+const CONTEXT_BYTES = 128;
+/** Of transport headers that are longer than the shortest fragment. */
+const HEADER_BYTES: ReadonlyMap<number, number> = new Map([
+  [PROTO_TCP, 20],
+  [PROTO_SCTP, 12],
+]);
+/** ICMP header, the header that it quotes, and the ports behind that. */
+const QUOTING_BYTES = 36;
+
+export interface DatagramsOptions {
+  /** Rules ask for origin records. */
+  readonly origins: boolean;
+  /** The chains read later fragments otherwise than is modelled, where fragments meet them. */
+  readonly nft: boolean;
+  /** Datagrams are put together before they meet a chain, unless they are not to be tracked. */
+  readonly defragments: boolean;
+  /** Called before the first piece meets a chain. */
+  readonly beforePieces: () => void;
+}
+
+export class Datagrams implements Pieces {
+  readonly #instance: Instance;
+  readonly #options: DatagramsOptions;
+  readonly #answers: number;
+  readonly #reassembly = new Reassembly<Kept>();
+  #bodies: Body[] = [];
+  readonly #sizes = new Map<number, readonly number[]>();
+  readonly #paths = new Map<number, readonly Hook[]>();
+  /** By arrival: what conntrack put together of it first, and what the host did. */
+  readonly #wholes = new Map<number, { tracked?: Packet; delivered?: Packet }>();
+
+  /** @param answers address of the answer records */
+  constructor(instance: Instance, answers: number, options: DatagramsOptions) {
+    this.#instance = instance;
+    this.#answers = answers;
+    this.#options = options;
+  }
+
+  /** Packets come next: number 1 and so on. */
+  begin(packets: readonly Packet[]): void {
+    this.#bodies = packets.map((packet, home) => ({ packet, home, sizes: null }));
+    this.#sizes.clear();
+    this.#paths.clear();
+    this.#wholes.clear();
+  }
+
+  /** Bytes of payload of each fragment in which the packet with this decision record left; undefined: that was not told. */
+  sizesOf(decision: number): readonly number[] | undefined {
+    return this.#sizes.get(decision);
+  }
+
+  /** Hooks before those that the decision record tells. */
+  pathBefore(decision: number): readonly Hook[] {
+    return this.#paths.get(decision) ?? [];
+  }
+
+  /** The whole that an arrival completed; undefined: none that the packet with this verdict was part of. */
+  wholeOf(arrival: number, verdict: number): Packet | undefined {
+    const { tracked, delivered } = this.#wholes.get(arrival) ?? {};
+    if (verdict === layout.VERDICT_HELD) return undefined;
+    // what was delivered of a packet that left is another one
+    return verdict === layout.VERDICT_SENT ? tracked : (tracked ?? delivered);
+  }
+
+  /** As the packet was made; null: its bytes are not known. */
+  bytesOf(body: number): Packet | null {
+    if (body >= layout.BODY_ANSWER) {
+      const record = this.#answers + (body - layout.BODY_ANSWER) * layout.ANSWER_BYTES;
+      return answerMade(this.#instance.view(), record, (answered) => this.bytesOf(answered));
+    }
+    return this.#bodies[body - 1]?.packet ?? null;
+  }
+
+  /** The kernel has chosen the source of a packet of the host, and its checksum does not know. */
+  choose(body: number, src: number): void {
+    const known = this.#bodies[body - 1];
+    if (known !== undefined && src !== 0) this.#bodies[body - 1] = { ...known, packet: { ...known.packet, src } };
+  }
+
+  gather(
+    gatherer: number,
+    at: number,
+    details: number,
+    origin: number,
+    bearer: number,
+    time: number,
+    level: number,
+  ): number {
+    const now = this.#packetAt(at, details, origin);
+    if (now?.packet.payload == null) return layout.GATHER_UNKNOWN;
+    const { packet, body } = now;
+    const instance = this.#instance;
+    const mac = [layout.ORIGIN_FLAGS, layout.ORIGIN_MAC_HIGH, layout.ORIGIN_MAC_LOW].map((offset) =>
+      instance.view().getUint32(origin + offset, true),
+    );
+    const kept = { context: instance.bytes(at, CONTEXT_BYTES).slice(), mac };
+    const whole = this.#reassembly.add(gatherer, packet, kept, time);
+    if (whole === null) return layout.GATHER_WAITING;
+    instance.bytes(bearer, CONTEXT_BYTES).set(whole.kept.context);
+    this.#bodies.push({ packet: whole.packet, home: body.home, sizes: whole.sizes });
+    this.show(this.#bodies.length, at, details, origin);
+    if (this.#options.origins) this.#giveMac(origin, whole.kept.mac);
+    if (level === 0) {
+      const wholes = this.#wholes.get(body.home!) ?? {};
+      this.#wholes.set(body.home!, wholes);
+      if (gatherer === layout.GATHERER_DELIVERY) wholes.delivered ??= whole.packet;
+      else wholes.tracked ??= whole.packet;
+    }
+    const isShort = whole.sizes[0]! < headerBytes(whole.packet);
+    return whole.longest * 4 + (isShort ? layout.GATHER_WHOLE_SHORT : layout.GATHER_WHOLE);
+  }
+
+  cut(at: number, details: number, origin: number, most: number, asItCame: number, result: number): void {
+    const { nft, defragments, beforePieces } = this.#options;
+    const now = this.#packetAt(at, details, origin);
+    const untracked =
+      this.#instance.words(at, layout.FIELD_COUNT)[layout.FIELD_CT_STATE]! >>> 2 === layout.CT_UNTRACKED;
+    const isRead = !nft || (defragments && !untracked);
+    const first = this.#bodies.length + 1;
+    if (now !== null && isRead) {
+      const sizes = piecesOf(now.packet, now.body, most, asItCame !== 0);
+      const { home } = now.body;
+      this.#bodies.push(...fragmentsOf(now.packet, sizes).map((packet) => ({ packet, home, sizes: null })));
+      beforePieces();
+    }
+    const view = this.#instance.view();
+    view.setUint32(result + layout.CUT_FIRST, first, true);
+    view.setUint32(result + layout.CUT_COUNT, this.#bodies.length + 1 - first, true);
+  }
+
+  show(body: number, at: number, details: number, origin: number): void {
+    const { packet } = this.#bodies[body - 1]!;
+    const words = this.#instance.words(at, layout.FIELD_COUNT);
+    writeHeader(words, packet);
+    const detailWords = this.#instance.words(details, layout.DETAIL_COUNT);
+    writeDetails(detailWords, packet);
+    detailWords[layout.DETAIL_BODY] = body;
+    if (!this.#options.origins) return;
+    const originWords = this.#instance.words(origin, layout.ORIGIN_BYTES / 4);
+    writeOptions(originWords, packet);
+    originWords[layout.ORIGIN_TCP_FLAGS / 4] = layout.ORIGIN_FLAGS_KNOWN | packet.tcpFlags;
+  }
+
+  leaveInPieces(decision: number, at: number, details: number, origin: number, most: number, asItCame: number): void {
+    const now = this.#packetAt(at, details, origin);
+    if (now !== null) this.#sizes.set(decision, piecesOf(now.packet, now.body, most, asItCame !== 0));
+  }
+
+  spillPath(decision: number, loops: number, path: number): void {
+    this.#paths.set(decision, [...this.pathBefore(decision), ...pathOf(loops, path)]);
+  }
+
+  #giveMac(origin: number, [flags, high, low]: readonly number[]): void {
+    const view = this.#instance.view();
+    const others = view.getUint32(origin + layout.ORIGIN_FLAGS, true) & ~layout.ORIGIN_HAS_MAC;
+    view.setUint32(origin + layout.ORIGIN_FLAGS, others | (flags! & layout.ORIGIN_HAS_MAC), true);
+    view.setUint32(origin + layout.ORIGIN_MAC_HIGH, high!, true);
+    view.setUint32(origin + layout.ORIGIN_MAC_LOW, low!, true);
+  }
+
+  /** The packet as it is now; null: its bytes are not known. */
+  #packetAt(at: number, details: number, origin: number): { readonly packet: Packet; readonly body: Body } | null {
+    const view = this.#instance.view();
+    const detail = (offset: number): number => view.getUint32(details + offset, true);
+    const number = detail(layout.DETAIL_BODY * 4);
+    this.choose(number, detail(layout.DETAIL_CHOSEN * 4));
+    const base = this.bytesOf(number);
+    if (base === null) return null;
+    const option = this.#options.origins ? view.getUint32(origin + layout.ORIGIN_OPTION, true) : 0;
+    const inner =
+      detail(layout.DETAIL_QUOTED * 4) === layout.QUOTED_NONE
+        ? null
+        : quotedOf(detail, layout.DETAIL_QUOTED_SRC * 4, base);
+    const header = { ...mssChanged(option, base), ...headerOf(view, at, base), ...(inner === null ? {} : { inner }) };
+    const badChecksum = (view.getUint32(at + layout.FIELD_FACTS * 4, true) & layout.FACT_BAD_CHECKSUM) !== 0;
+    const body = this.#bodies[number - 1] ?? { packet: base, home: null, sizes: null };
+    return { packet: { ...rewrite(base, header), badChecksum }, body };
+  }
+}
+
+function headerBytes({ proto, inner }: Packet): number {
+  return inner === null ? (HEADER_BYTES.get(proto) ?? 0) : QUOTING_BYTES;
+}
+
+/** As it came, if that fits: ip_do_fragment() in net/ipv4/ip_output.c. */
+function piecesOf(packet: Packet, { sizes }: Body, most: number, asItCame: boolean): readonly number[] {
+  const room = most - packet.headerLength;
+  const fits = sizes?.every((size, index) => size <= room && (size % 8 === 0 || index + 1 === sizes.length));
+  return asItCame && fits === true ? sizes! : fragmentSizes(packet, most);
+}
