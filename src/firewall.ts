@@ -114,6 +114,8 @@ export interface StreamOptions {
   readonly traffic?: TrafficKind;
   /** One packet in so many is given out to be checked; 0: none. */
   readonly sampleEvery?: number;
+  /** The number of the first of them in the stream, by which it is made and lots are drawn. By default 0, and packets are counted on. */
+  readonly first?: number;
 }
 
 export interface ConversationOptions {
@@ -334,8 +336,10 @@ export class Firewall {
     exports.setTrace(0, 0);
     exports.setOrigins(0, 0);
     exports.setEvents(0, 0);
-    for (let first = 0; first < options.packets;) {
-      const end = Math.min(options.packets, first + STEP);
+    this.#nextIndex = options.first ?? this.#nextIndex;
+    const last = (options.first ?? 0) + options.packets;
+    for (let first = options.first ?? 0; first < last;) {
+      const end = Math.min(last, first + STEP);
       const start = first;
       let generateMs = 0;
       let wayMs = 0;

@@ -197,3 +197,37 @@ test("a packet line may tell the state of its connection", async () => {
   assert.equal(code, 2);
   assert.match(stderr, /:2:\d+: ct_state: one of INVALID, NEW, RELATED, ESTABLISHED, UNTRACKED is wanted/);
 });
+
+test("several threads come to what one comes to, and share nothing that packets leave behind", async (context) => {
+  const example = ["examples/docker-host/rules.txt", "--host", "examples/docker-host/host.json"];
+  const told = async (...options: readonly string[]): Promise<Record<string, unknown>> => {
+    // four portions, so that threads get more than one
+    const ran = await verdictree("run", ...example, "--synthetic", "200000", "--json", ...options);
+    assert.deepEqual([ran.code, ran.stderr], [0, ""]);
+    return JSON.parse(ran.stdout) as Record<string, unknown>;
+  };
+  const { way_ms: _1, generate_ms: _2, packets_per_second: _3, threads: one, ...right } = await told();
+  const {
+    way_ms: _4,
+    generate_ms: _5,
+    packets_per_second: _6,
+    threads: three,
+    ...shared
+  } = await told("--threads", "3");
+  assert.deepEqual([one, three], [1, 3]);
+  assert.deepEqual(shared, right);
+  assert.equal(shared["checked"], 2000);
+
+  const remembering = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m limit --limit 1/s -j DROP\nCOMMIT\n";
+  const files = temporaryFiles(context, { rules: remembering });
+  const host = example.slice(1);
+  const refused = [
+    { args: [...example, "--traffic", "flows"], message: /follows connections, which all packets share/ },
+    { args: [files.rules, ...host], message: /some rule remembers what came before/ },
+  ];
+  for (const { args, message } of refused) {
+    const ran = await verdictree("run", ...args, "--synthetic", "1000", "--threads", "2");
+    assert.deepEqual([ran.code, ran.stdout], [2, ""]);
+    assert.match(ran.stderr, message);
+  }
+});

@@ -33,7 +33,7 @@ export function reportForPeople(summary: Summary): string {
   const counted = (part: number): string => `  ${grouped(part).padStart(15)} ${share(part)}`;
   const lines = [
     `${grouped(packets)} packets (${summary.traffic}, seed ${summary.seed}): ${grouped(rateOf(summary))} packets/s`,
-    `  over the whole way, on one thread, every rule counted: ${seconds(summary.wayMs)}; ${seconds(summary.generateMs)} more to make them`,
+    `  over the whole way, on ${summary.threads === 1 ? "one thread" : `${summary.threads} threads`}, every rule counted: ${seconds(summary.wayMs)}; ${seconds(summary.generateMs)} more to make them`,
     ...(summary.flows === null ? [] : [`  connections were followed: ${grouped(summary.flows)} at the end`]),
   ];
   const section = (title: string, body: readonly string[]): void => {
@@ -85,7 +85,7 @@ export function reportLine(summary: Summary): object {
   const { traffic, seed, packets, tally, counters } = summary;
   const place = (ref: RuleRef): object => placeOf(ref, places);
   return {
-    ...{ packets, traffic, seed, threads: 1 },
+    ...{ packets, traffic, seed, threads: summary.threads },
     way_ms: round(summary.wayMs),
     generate_ms: round(summary.generateMs),
     packets_per_second: Math.round(rateOf(summary)),
@@ -115,7 +115,7 @@ function natRules({ tally, origins }: Summary): readonly NatRule[] {
     byRule.set(name, [...(byRule.get(name) ?? []), entry]);
   }
   const rules = [...byRule.values()].map((entries) => {
-    const sorted = entries.toSorted((a, b) => b.packets - a.packets);
+    const sorted = entries.toSorted((a, b) => b.packets - a.packets || a.address - b.address || a.port - b.port);
     const named = sorted.slice(0, NAMED_TRANSLATIONS).map(({ rule, address, port, packets }) => ({
       from: origins.of(rule, address, port) || "(not sampled)",
       to: formatAddress(address) + (port === 0 ? "" : `:${port}`),
@@ -125,7 +125,7 @@ function natRules({ tally, origins }: Summary): readonly NatRule[] {
     if (others > 0) named.push({ from: "others", to: `${sorted.length - NAMED_TRANSLATIONS} more`, packets: others });
     return { ref: sorted[0]!.rule, packets: sum(entries), translations: named };
   });
-  return rules.sort((a, b) => b.packets - a.packets);
+  return rules.sort((a, b) => b.packets - a.packets || nameOfRule(a.ref).localeCompare(nameOfRule(b.ref)));
 }
 
 function sum(entries: readonly { readonly packets: number }[]): number {

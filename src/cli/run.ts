@@ -25,12 +25,15 @@ export interface RunOptions extends AskedRulesOptions {
   readonly start?: number;
   readonly engine?: EngineName;
   readonly synthetic?: number;
+  readonly threads?: number;
   readonly traffic?: TrafficKind;
   readonly flows?: number;
   readonly seed: number;
   readonly json?: true;
   readonly counters?: true;
 }
+
+const MOST_THREADS = 64;
 
 const EXAMPLES = `
 Examples:
@@ -70,7 +73,11 @@ export function registerRun(program: Command): void {
       whole(1, 2 ** 24),
     )
     .option("--seed <N>", "of synthetic packets, and of what the kernel draws by lot", whole(0, 0xffffffff), 1)
-    .addOption(new Option("--threads <N>", "threads to use").argParser(whole(1, 1)).default(1))
+    .option(
+      "--threads <N>",
+      "threads that share synthetic packets; what they come to is the same (default: 1)",
+      whole(1, MOST_THREADS),
+    )
     .addOption(new Option("--backend <NAME>", "which iptables").choices(BACKENDS).default("legacy"))
     .option("--json", "answers for machines, a JSON object a line")
     .addOption(
@@ -101,7 +108,7 @@ async function run(rules: string | undefined, options: RunOptions): Promise<numb
   const ruleset = await loadRuleset(rules, options);
   const host = await loadHost(options.host);
   return options.packets === undefined
-    ? streamSynthetic(ruleset, host, { ...options, packets: options.synthetic! })
+    ? streamSynthetic(ruleset, host, { threads: 1, ...options, packets: options.synthetic! })
     : answerPackets(ruleset, host, { ...options, packets: options.packets });
 }
 
@@ -110,7 +117,7 @@ function refuseForeignOptions(options: RunOptions): void {
   const foreign =
     options.packets === undefined
       ? (["stateless", "trace", "conntrack", "start", "engine"] as const)
-      : (["traffic", "flows"] as const);
+      : (["traffic", "flows", "threads"] as const);
   for (const name of foreign) {
     if (options[name] !== undefined) {
       throw new UsageError(

@@ -1,24 +1,25 @@
 // run --synthetic: packets made and classified in WASM by the million, counted, and some of them checked: one in a hundred,
 // or where connections are followed the first of all, one after the other.
 
-import type { Outcome, RuleCounter } from "../classifier.ts";
+import type { RuleCounter } from "../classifier.ts";
 import { compileFirewall } from "../firewall.ts";
-import type { StreamStep, Tally } from "../firewall.ts";
+import type { Tally } from "../firewall.ts";
 import type { Host } from "../host/host.ts";
-import type { Arrival } from "../packet/packet.ts";
-import { UnsupportedError } from "../reference/error.ts";
 import { Reference } from "../reference/reference.ts";
 import { rulesOf } from "../rules/ruleset.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
 import type { TrafficKind } from "../traffic/traffic.ts";
+import { Check } from "./check.ts";
 import { printCounters } from "./counts.ts";
-import { describeDifference, sameAnswer } from "./difference.ts";
 import { referenceFor, remembers } from "./engine.ts";
+import { UsageError } from "./errors.ts";
 import { Interrupt } from "./interrupt.ts";
 import { grouped } from "./numbers.ts";
 import { Origins } from "./origins.ts";
 import { Progress } from "./progress.ts";
 import { reportForPeople, reportLine } from "./report.ts";
+import { streamInThreads } from "./streamers.ts";
+import type { PortionDone } from "./streamers.ts";
 
 /** One packet in so many is answered by the reference too. */
 const CHECKED_OF = 100;
@@ -36,6 +37,7 @@ export interface SyntheticOptions {
   readonly traffic?: TrafficKind;
   readonly flows?: number;
   readonly seed: number;
+  readonly threads: number;
   readonly json?: true;
   readonly counters?: true;
   readonly quiet?: true;
@@ -49,7 +51,8 @@ export interface Summary {
   readonly traffic: TrafficKind;
   readonly seed: number;
   readonly packets: number;
-  /** Milliseconds spent making the packets, and sending them their way. */
+  readonly threads: number;
+  /** Milliseconds spent making the packets, and sending them their way; of several threads what each spends. */
   readonly generateMs: number;
   readonly wayMs: number;
   readonly tally: Tally;
@@ -65,8 +68,50 @@ export interface Summary {
 
 /** The exit code: 1 if engine and reference differ, 130 after ^C. */
 export async function streamSynthetic(ruleset: Ruleset, host: Host, options: SyntheticOptions): Promise<number> {
-  const traffic = options.traffic ?? "edges";
-  const { packets, seed } = options;
+  refuseSharedState(ruleset, options);
+  const progress = new Progress("packets", options.packets, options.quiet !== undefined);
+  const interrupt = new Interrupt();
+  let streamed: Streamed;
+  try {
+    streamed = await (options.threads === 1 ? streamHere : streamShared)(ruleset, host, options, progress, interrupt);
+  } finally {
+    progress.stop();
+    interrupt.release();
+  }
+  const { traffic = "edges", seed, threads, assume: assumed } = options;
+  const summary: Summary = { ruleset, traffic, seed, threads, ...streamed, assumed };
+  process.stdout.write(textOf(summary, options));
+  if (streamed.first !== null) process.stderr.write(`${streamed.first}\nengine and reference differ\n`);
+  if (summary.disagreements > 0) return 1;
+  return interrupt.signal.aborted ? 130 : 0;
+}
+
+/** What packets leave behind for later ones hangs on their order, which several threads do not keep. */
+function refuseSharedState(ruleset: Ruleset, { traffic, threads }: SyntheticOptions): void {
+  if (threads === 1) return;
+  if (traffic === "flows") {
+    throw new UsageError(
+      "--threads: --traffic flows follows connections, which all packets share; it takes one thread",
+    );
+  }
+  if (remembers(ruleset)) {
+    throw new UsageError("--threads: some rule remembers what came before; such rules take one thread");
+  }
+}
+
+interface Streamed extends Omit<Summary, "ruleset" | "traffic" | "seed" | "threads" | "assumed"> {
+  /** The first disagreement, told at length. */
+  readonly first: string | null;
+}
+
+async function streamHere(
+  ruleset: Ruleset,
+  host: Host,
+  options: SyntheticOptions,
+  progress: Progress,
+  interrupt: Interrupt,
+): Promise<Streamed> {
+  const { packets, seed, traffic = "edges" } = options;
   const follows = traffic === "flows";
   const flows = options.flows ?? FLOWS;
   const firewall = compileFirewall(ruleset, host, { seed, flows });
@@ -77,46 +122,58 @@ export async function streamSynthetic(ruleset: Ruleset, host: Host, options: Syn
       : referenceFor(ruleset, host, seed);
   const check = new Check(host, reference, follows);
   const origins = new Origins();
-  const progress = new Progress("packets", packets, options.quiet !== undefined);
-  const interrupt = new Interrupt();
-
   const done = { packets: 0, generateMs: 0, wayMs: 0 };
-  let interrupted = false;
-  try {
-    const steps = follows
-      ? firewall.converse({
-          ...{ packets, seed, sampled: Math.min(packets, checkedFirst(ruleset)) },
-          conversations: Math.max(1, Math.floor(flows * TALKED_ON)),
-        })
-      : firewall.stream({ packets, seed, traffic, sampleEvery: checkedOf(packets, ruleset) });
-    for (const step of steps) {
-      done.packets += step.packets;
-      done.generateMs += step.generateMs;
-      done.wayMs += step.wayMs;
-      for (const { arrival, outcome } of step.samples) if (outcome !== null) origins.add(arrival, outcome);
-      check.add(step.samples);
-      progress.update(done.packets, `| ${grouped(rateOf(done))}/s`);
-      interrupted = await interrupt.pressed();
-      if (interrupted) break;
-    }
-  } finally {
-    progress.stop();
-    interrupt.release();
+  const steps = follows
+    ? firewall.converse({
+        ...{ packets, seed, sampled: Math.min(packets, checkedFirst(ruleset)) },
+        conversations: Math.max(1, Math.floor(flows * TALKED_ON)),
+      })
+    : firewall.stream({ packets, seed, traffic, sampleEvery: checkedOf(packets, ruleset) });
+  for (const step of steps) {
+    done.packets += step.packets;
+    done.generateMs += step.generateMs;
+    done.wayMs += step.wayMs;
+    for (const { arrival, outcome } of step.samples) if (outcome !== null) origins.add(arrival, outcome);
+    check.add(step.samples);
+    progress.update(done.packets, `| ${grouped(rateOf(done))}/s`);
+    if (await interrupt.pressed()) break;
   }
-
-  const summary: Summary = {
-    ...{ ruleset, traffic, seed, ...done, origins },
+  const { checked, disagreements, first } = check;
+  return {
+    ...{ ...done, origins, checked, disagreements, first },
     tally: firewall.tally(),
     counters: firewall.counters(),
-    checked: check.checked,
-    disagreements: check.disagreements,
     flows: follows ? firewall.flowCount : null,
-    assumed: options.assume,
   };
-  process.stdout.write(textOf(summary, options));
-  if (check.first !== null) process.stderr.write(`${check.first}\nengine and reference differ\n`);
-  if (check.disagreements > 0) return 1;
-  return interrupted ? 130 : 0;
+}
+
+async function streamShared(
+  ruleset: Ruleset,
+  host: Host,
+  { packets, seed, threads, traffic = "edges" }: SyntheticOptions,
+  progress: Progress,
+  interrupt: Interrupt,
+): Promise<Streamed> {
+  const origins = new Origins();
+  const done = { packets: 0, generateMs: 0, wayMs: 0, checked: 0, disagreements: 0 };
+  let first: string | null = null;
+  const take = (portion: PortionDone): void => {
+    done.packets += portion.packets;
+    done.generateMs += portion.generateMs / threads;
+    done.wayMs += portion.wayMs / threads;
+    done.checked += portion.checked;
+    done.disagreements += portion.disagreements;
+    first ??= portion.first;
+    for (const { arrival, outcome } of portion.translated) origins.add(arrival, outcome);
+    progress.update(done.packets, `| ${grouped(rateOf(done))}/s`);
+  };
+  const totals = await streamInThreads(
+    { ruleset, host, seed, traffic, sampleEvery: checkedOf(packets, ruleset) },
+    { packets, threads },
+    () => interrupt.pressed(),
+    take,
+  );
+  return { ...done, ...totals, origins, first, flows: null };
 }
 
 /** One packet in so many is checked. */
@@ -132,54 +189,6 @@ function checkedFirst(ruleset: Ruleset): number {
 /** Packets a second over the whole way; the time it takes to make them is told beside it. */
 export function rateOf({ packets, wayMs }: Pick<Summary, "packets" | "wayMs">): number {
   return packets / Math.max(1e-9, wayMs / 1000);
-}
-
-/** Asks the reference about the samples of a stream. */
-class Check {
-  checked: number | null;
-  disagreements = 0;
-  /** The first disagreement, told at length. */
-  first: string | null = null;
-  readonly #host: Host;
-  /** null: it cannot be asked, or not any more. */
-  #reference: Reference | null;
-  readonly #follows: boolean;
-
-  /** `follows`: what it says of a packet hangs on all those before. */
-  constructor(host: Host, reference: Reference | null, follows: boolean) {
-    this.#host = host;
-    this.#reference = reference;
-    this.#follows = follows;
-    this.checked = reference === null ? null : 0;
-  }
-
-  add(samples: StreamStep["samples"]): void {
-    for (const { arrival, outcome } of samples) {
-      if (this.#reference === null) return;
-      const wanted = this.#answer(arrival);
-      if (outcome === null || wanted === null) {
-        // a packet that one of them does not model may have changed what the other remembers
-        if (this.#follows) this.#reference = null;
-        continue;
-      }
-      this.checked!++;
-      if (sameAnswer(outcome, wanted)) continue;
-      this.disagreements++;
-      this.first ??= describeDifference(arrival, this.#host, outcome, wanted);
-      if (this.#follows) this.#reference = null;
-    }
-  }
-
-  /** null for a packet that is not modelled. */
-  #answer(arrival: Arrival): Outcome | null {
-    try {
-      // the packet's number in the stream, by which lots are drawn, is its id
-      return this.#reference!.run(arrival, Number(arrival.id)).outcome;
-    } catch (error) {
-      if (error instanceof UnsupportedError) return null;
-      throw error;
-    }
-  }
 }
 
 function textOf(summary: Summary, options: SyntheticOptions): string {
