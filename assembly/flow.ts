@@ -20,13 +20,16 @@
 // Time is the packets' clock. A flow past its time is never found; it is freed when somebody meets it in a chain, or by
 // the broom: each new flow sweeps four records further, round and round. So records in use are at most a third more than
 // the flows alive, whatever the clock does. (A timer wheel would free them at once, but every packet would have to move
-// its flow in it, or leave a trail of stale entries.) Only a full table needs to know at once: then all records are swept,
-// unless none can have timed out since the last time.
+// its flow in it, or leave a trail of stale entries.) Only a full table, and who is told of ends, needs to know at once. Then
+// all records are looked at, those that have timed out are freed, and the next ones to do so, an eighth of all at the most,
+// are noted in a heap, by which it is known what times out before the horizon, the first that is not noted; a flow that gets
+// another time is noted anew. Beyond the horizon, and when the heap is full, all is looked at again: until then as many
+// flows have ended or gone on as the heap holds by half, so a look costs each of them sixteen records.
 //
 // Packets come in batches, so the heads and records that the next ones will ask for are loaded side by side (`warm` in
 // conntrack.ts): with a million flows that alone doubles the rate.
 //
-// Buckets and heads of chains: 18 bytes for each flow that there may be (nf_conntrack_max). Records come in chunks as they
+// Buckets, heads of chains and the heap: 20 bytes for each flow that there may be (nf_conntrack_max). Records come in chunks as they
 // are needed and are used again.
 //
 // Follows net/netfilter/nf_conntrack_core.c.
@@ -73,8 +76,22 @@ let chunkCount: u32 = 0;
 /** Where the broom stands. */
 let broomChunk: u32 = 0;
 let broomFlow: u32 = 0;
-/** No flow can time out before. */
-let nextExpiry: f64 = Infinity;
+/** All flows that time out before this are in the heap `soon`. */
+let horizon: f64 = -Infinity;
+/** Entries of 16 bytes: f64 when, u32 which flow. */
+let soon: usize = 0;
+let soonMost: u32 = 0;
+let soonCount: u32 = 0;
+const SOON_FLOW: usize = 8;
+const SOON_SHIFT: u32 = 4;
+const FEWEST_SOON: u32 = 256;
+/** Bins of times: 16 bytes, f64 the least in it, u32 how many flows. */
+const BIN_COUNT: u32 = 256;
+const BIN_BYTES: u32 = 16;
+const BIN_FLOWS: usize = 8;
+const BINS = memory.data(4096, 16);
+/** Records that were looked at to know what has timed out. */
+export let lookedAt: u32 = 0;
 /** The packets' clock. */
 export let now: f64 = 0;
 
@@ -100,7 +117,9 @@ export function setFlows(flows: u32): u32 {
   buckets = allocate((<usize>bucketCount) << BUCKET_SHIFT);
   sourceHeads = allocate((<usize>sourceCount) << 2);
   chunks = allocate(((<usize>flows / CHUNK_FLOWS) << 2) + 64);
-  if (buckets == 0 || sourceHeads == 0 || chunks == 0) return 0;
+  soonMost = max(FEWEST_SOON, flows >> 3);
+  soon = allocate((<usize>soonMost) << SOON_SHIFT);
+  if (buckets == 0 || sourceHeads == 0 || chunks == 0 || soon == 0) return 0;
   memory.fill(buckets, 0, (<usize>bucketCount) << BUCKET_SHIFT);
   memory.fill(sourceHeads, 0, (<usize>sourceCount) << 2);
   return 1;
@@ -407,7 +426,7 @@ function unlink(link: u32, hash: u32): void {
 /** The flow's time ends at `expires`, in seconds of the packets' clock. */
 export function setExpiry(flow: usize, expires: f64): void {
   store<f64>(flow, expires, FLOW_EXPIRES);
-  nextExpiry = min<f64>(nextExpiry, expires);
+  if (expires < horizon) noteSoon(flow, expires);
 }
 
 // -- by client socket
@@ -522,17 +541,120 @@ function sweep(count: u32): void {
 
 /** Ends all flows whose time has passed. */
 export function sweepAll(): void {
-  if (nextExpiry > now) return;
-  let next: f64 = Infinity;
-  for (let chunk: u32 = 0; chunk < chunkCount; chunk++) {
-    let flow = <usize>load<u32>(chunks + ((<usize>chunk) << 2));
-    for (let i: u32 = 0; i < CHUNK_FLOWS; i++, flow += FLOW_BYTES) {
-      if ((statusOf(flow) & ALIVE) != STATUS_CONFIRMED) continue;
-      if (hasExpired(flow)) expire(flow);
-      else next = min<f64>(next, load<f64>(flow, FLOW_EXPIRES));
-    }
+  while (soonCount != 0 && load<f64>(soon) <= now) {
+    const flow = <usize>load<u32>(soon, SOON_FLOW);
+    takeSoonest();
+    // it may live on, and then its new time has been noted too
+    if ((statusOf(flow) & ALIVE) == STATUS_CONFIRMED && hasExpired(flow)) expire(flow);
   }
-  nextExpiry = next;
+  if (now >= horizon) lookAhead();
+}
+
+/** Ends all flows whose time has passed, and notes those that come next. */
+function lookAhead(): void {
+  soonCount = 0;
+  let least: f64 = Infinity;
+  let greatest: f64 = -Infinity;
+  let alive: u32 = 0;
+  for (let i: u32 = 0; i < recordCount(); i++) {
+    const flow = recordAt(i);
+    if ((statusOf(flow) & ALIVE) != STATUS_CONFIRMED) continue;
+    if (hasExpired(flow)) {
+      expire(flow);
+      continue;
+    }
+    const expires = load<f64>(flow, FLOW_EXPIRES);
+    least = min<f64>(least, expires);
+    greatest = max<f64>(greatest, expires);
+    alive++;
+  }
+  const half = soonMost >> 1;
+  const found = alive <= half ? Infinity : horizonFor(least, greatest, half);
+  horizon = found;
+  for (let i: u32 = 0; i < recordCount(); i++) {
+    const flow = recordAt(i);
+    if ((statusOf(flow) & ALIVE) != STATUS_CONFIRMED) continue;
+    const expires = load<f64>(flow, FLOW_EXPIRES);
+    if (expires < found) noteSoon(flow, expires);
+  }
+}
+
+/** A time before which at most `room` flows expire, and as many as can be told apart; `least`, `most`: when the first and the last do. */
+function horizonFor(least: f64, most: f64, room: u32): f64 {
+  while (most > least) {
+    const width = (most - least) / BIN_COUNT;
+    if (width == 0) break;
+    memory.fill(BINS, 0, BIN_COUNT * BIN_BYTES);
+    let greatestOfFirst = least;
+    for (let i: u32 = 0; i < recordCount(); i++) {
+      const flow = recordAt(i);
+      const expires = load<f64>(flow, FLOW_EXPIRES);
+      if ((statusOf(flow) & ALIVE) != STATUS_CONFIRMED || expires > most) continue;
+      const number = min<u32>(BIN_COUNT - 1, <u32>((expires - least) / width));
+      const bin = BINS + <usize>number * BIN_BYTES;
+      const count = load<u32>(bin, BIN_FLOWS);
+      if (count == 0 || expires < load<f64>(bin)) store<f64>(bin, expires);
+      store<u32>(bin, count + 1, BIN_FLOWS);
+      if (number == 0) greatestOfFirst = max<f64>(greatestOfFirst, expires);
+    }
+    let sum: u32 = 0;
+    for (let number: u32 = 0; number < BIN_COUNT; number++) {
+      const bin = BINS + <usize>number * BIN_BYTES;
+      sum += load<u32>(bin, BIN_FLOWS);
+      if (sum <= room) continue;
+      if (number != 0) return load<f64>(bin);
+      break;
+    }
+    most = greatestOfFirst;
+  }
+  return least;
+}
+
+function recordCount(): u32 {
+  return chunkCount * CHUNK_FLOWS;
+}
+
+function recordAt(number: u32): usize {
+  lookedAt++;
+  const chunk = <usize>load<u32>(chunks + ((<usize>(number / CHUNK_FLOWS)) << 2));
+  return chunk + <usize>(number % CHUNK_FLOWS) * FLOW_BYTES;
+}
+
+/** Puts the flow's time into the heap of those that come next; if there is no room nothing is known of these any more. */
+function noteSoon(flow: usize, expires: f64): void {
+  if (soonCount == soonMost) {
+    soonCount = 0;
+    horizon = -Infinity;
+    return;
+  }
+  let at = soonCount++;
+  while (at != 0) {
+    const parent = (at - 1) >> 1;
+    if (load<f64>(soonAt(parent)) <= expires) break;
+    v128.store(soonAt(at), v128.load(soonAt(parent)));
+    at = parent;
+  }
+  store<f64>(soonAt(at), expires);
+  store<u32>(soonAt(at), <u32>flow, SOON_FLOW);
+}
+
+function takeSoonest(): void {
+  const last = soonAt(--soonCount);
+  const expires = load<f64>(last);
+  let at: u32 = 0;
+  for (;;) {
+    let child = at * 2 + 1;
+    if (child >= soonCount) break;
+    if (child + 1 < soonCount && load<f64>(soonAt(child + 1)) < load<f64>(soonAt(child))) child++;
+    if (load<f64>(soonAt(child)) >= expires) break;
+    v128.store(soonAt(at), v128.load(soonAt(child)));
+    at = child;
+  }
+  v128.store(soonAt(at), v128.load(last));
+}
+
+function soonAt(number: u32): usize {
+  return soon + ((<usize>number) << SOON_SHIFT);
 }
 
 /**

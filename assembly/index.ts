@@ -8,7 +8,7 @@ export { decide } from "./decide";
 export { setMostFew } from "./few";
 export { buildFirst, firstBytes } from "./first-build";
 export { classify } from "./first-match";
-export { flowCount, setFlows } from "./flow";
+export { flowCount, lookedAt, setFlows } from "./flow";
 export { setGuards } from "./guard";
 export { insertMember, setIpsets } from "./ipset";
 export { beginPacket, run, setLookUp, settleCounters, setTrace, traceCount } from "./look-up";

@@ -8,6 +8,7 @@ import { loadHost } from "../src/engine/host.ts";
 import { Instance } from "../src/engine/instance.ts";
 import { parseHost } from "../src/host/parse.ts";
 import * as layout from "../src/layout.ts";
+import { Draw } from "./support/draw.ts";
 
 const HOST = parseHost(
   JSON.stringify({
@@ -42,6 +43,20 @@ class Flows {
     this.#packets = instance.allocateZeroed(BATCH * layout.PACKET_BYTES);
     this.#decisions = instance.allocate(BATCH * layout.DECISION_BYTES);
     this.#times = instance.allocate(BATCH * 8);
+  }
+
+  /** Bytes in use. */
+  get usedBytes(): number {
+    return this.#instance.exports.mark() >>> 0;
+  }
+
+  /** Records looked at to know what has timed out. */
+  get lookedAt(): number {
+    return Number(this.#instance.exports.lookedAt.value) >>> 0;
+  }
+
+  get count(): number {
+    return Number(this.#instance.exports.flowCount.value);
   }
 
   get memoryBytes(): number {
@@ -99,14 +114,16 @@ test("a quarter of a million connections are found again from both sides, until 
   allAre(flows.send(0, count, true, 600), "NEW");
 });
 
-test("a connection costs at most 128 bytes", () => {
-  const count = 1 << 18;
+test("a million connections are alive at once, and each costs at most 128 bytes", () => {
+  const count = 1 << 20;
+  const empty = new Flows(1024).usedBytes;
   const flows = new Flows(count);
-  const empty = new Flows(1024).memoryBytes;
-  flows.send(0, count, false, 0);
-  const each = (flows.memoryBytes - empty) / count;
-  // memory grows by an eighth at a time
-  assert.ok(each <= (128 * 9) / 8, `${each} bytes`);
+  allAre(flows.send(0, count, false, 0), "NEW");
+  assert.equal(flows.count, count);
+  const each = (flows.usedBytes - empty) / count;
+  assert.ok(each <= 128, `${each} bytes`);
+  allAre(flows.send(0, count, true, 29), "ESTABLISHED");
+  assert.equal(flows.count, count);
 });
 
 test("memory does not grow with connections that have ended", () => {
@@ -136,4 +153,29 @@ test("a full table makes room by ending connections without an answer, and drops
   allAre(busy.send(0, 2048, true, 6), "ESTABLISHED");
   // ... until they time out
   allAre(busy.send(2048, 2304, false, 200), "NEW");
+});
+
+test("who comes to a full table costs a look at a few records, whatever the clock does", () => {
+  const most = 1 << 14;
+  for (const order of ["in turn", "at random", "all but at once"] as const) {
+    const flows = new Flows(most);
+    const draw = new Draw(1);
+    // their times pass one by one, in an order of their own
+    for (let flow = 0; flow < most; flow++) flows.send(flow, flow + 1, false, order === "in turn" ? flow * 1e-4 : 0);
+    for (let flow = 0; flow < most && order !== "in turn"; flow++) {
+      const at = order === "at random" ? draw.below(20_000) * 1e-4 : 1 + (flow % 7) * 1e-7;
+      flows.send(flow, flow + 1, false, at);
+    }
+    const before = flows.lookedAt;
+    let taken = 0;
+    const began = flows.count;
+    for (let flow = most; flow < 2 * most; flow++) {
+      const [state] = flows.send(flow, flow + 1, false, 30 + (flow - most) * 1.2e-4);
+      if (state === "NEW") taken++;
+    }
+    assert.equal(began, most);
+    assert.ok(taken > most / 2, `${order}: ${taken} found room`);
+    const each = (flows.lookedAt - before) / most;
+    assert.ok(each < 64, `${order}: ${each} records for each`);
+  }
 });

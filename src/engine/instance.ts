@@ -52,6 +52,7 @@ interface Exports {
   setTrace(at: number, bytes: number): void;
   traceCount(): number;
   readonly flowCount: WebAssembly.Global;
+  readonly lookedAt: WebAssembly.Global;
   readonly treeBytes: WebAssembly.Global;
   readonly firstBytes: WebAssembly.Global;
   readonly nodeCount: WebAssembly.Global;
