@@ -6,7 +6,12 @@
 //                                                             mangle POSTROUTING, nat POSTROUTING --> out <--------+
 //
 // What leaves by lo comes in by lo again, with its route and its connection. Each packet is copied, goes its whole way,
-// and leaves a decision record; so guards with memory see packets in order. A hook without a chain costs a load.
+// and leaves a decision record. A hook without a chain costs a load.
+//
+// Order: nothing of a packet is begun before the last one is through, whatever the size of a batch. Look-ups, port choices,
+// confirmations, guards, fragments and the ends of connections therefore come in the order of packets, and no two packets of
+// a batch need to be told apart by what they share. Lots are drawn by a packet's number in the run, not in the batch. What is done
+// ahead for a batch (`warm`) only loads. property-sequences.test.ts holds batches of 1, 7, 512 and all packets to each other.
 //
 // What the host answers (a reset, an ICMP error) is a packet of its own. It goes its way through OUTPUT and POSTROUTING at
 // the moment when the kernel makes it, in the middle of the way of the packet that it answers: that one is put aside, and

@@ -1,16 +1,19 @@
 // What the kernel was seen to do (test/oracle/cases), asked of the engine: there it says what the reference says, which
 // kernel-cases.test.ts holds to the kernel. Hosts and packets of these cases are odder than random ones.
 
+import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { UnsupportedError } from "../src/reference/error.ts";
 import { RuleError } from "../src/rules/error.ts";
+import { engineLacks } from "../src/rules/modelled.ts";
 import { agreesWithReference, answerable, assertRight } from "./support/agree.ts";
 import type { World } from "./support/arbitrary.ts";
 import { readWorld } from "./support/arrivals.ts";
 import { DECIDING_ENGINE, ENGINE } from "./support/classifiers.ts";
 import { rulesetOf } from "./support/compare.ts";
 import { readKernelCases } from "./support/kernel-case.ts";
+import { compareEngine } from "./support/kernel-engine.ts";
 
 for (const one of readKernelCases(fileURLToPath(new URL("oracle/cases", import.meta.url)))) {
   test(`the engine decides as the reference does where a kernel was recorded: ${one.name}`, (context) => {
@@ -19,6 +22,17 @@ for (const one of readKernelCases(fileURLToPath(new URL("oracle/cases", import.m
     const refused = refusal(world);
     if (refused !== null) context.skip(refused);
     else for (const engine of [ENGINE, DECIDING_ENGINE]) assertRight(world, agreesWithReference(engine));
+  });
+
+  test(`the engine follows a recorded case packet by packet: ${one.name}`, (context) => {
+    const lack = engineLacks(rulesetOf(one));
+    if (lack !== null) {
+      context.skip(lack);
+      return;
+    }
+    const { compared, difference } = compareEngine(one);
+    assert.equal(difference, null);
+    assert.equal(compared, one.packets.length);
   });
 }
 

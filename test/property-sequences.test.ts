@@ -18,6 +18,9 @@ import { drawKernelSequence } from "./support/kernel-sequence.ts";
 
 const WORLDS = 60;
 const PACKETS = 120;
+/** More packets than the engine takes at once. */
+const BATCHED_WORLDS = 6;
+const BATCHED_PACKETS = 1300;
 const SEED = 7;
 const WAITS = [1, 2, 3, 12, 31, 65, 130, 400];
 
@@ -27,8 +30,8 @@ interface World {
   readonly arrivals: readonly Arrival[];
 }
 
-function drawWorld(number: number): World {
-  const drawn = drawKernelSequence(number, PACKETS);
+function drawWorld(number: number, packets = PACKETS): World {
+  const drawn = drawKernelSequence(number, packets);
   const ruleset = parseRuleset(drawn.rules, { file: "rules.v4" });
   const host = parseHost(JSON.stringify(drawn.host), "host.json");
   const draw = new Draw(number);
@@ -84,13 +87,16 @@ test(`the engine follows connections as the reference does: ${WORLDS} worlds x $
 });
 
 test("batches of any size give the same answers", () => {
-  for (let number = WORLDS; number < WORLDS + 10; number++) {
-    const world = drawWorld(number);
+  let longest = 0;
+  for (let number = WORLDS; number < WORLDS + BATCHED_WORLDS; number++) {
+    const world = drawWorld(number, BATCHED_PACKETS);
     const { engine } = bothAnswer(world, 1);
     const short = { ...world, arrivals: world.arrivals.slice(0, engine.length) };
-    for (const batch of [7, 512]) {
+    for (const batch of [7, 512, Infinity]) {
       const again = bothAnswer(short, batch).engine;
       assert.deepEqual(again.map(told), engine.map(told), `world ${number} in batches of ${batch}`);
     }
+    longest = Math.max(longest, engine.length);
   }
+  assert.ok(longest > 1024, `${longest} packets at the most`);
 });

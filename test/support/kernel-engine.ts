@@ -9,7 +9,7 @@ import type { Arrival } from "../../src/packet/packet.ts";
 import { UnsupportedError } from "../../src/reference/error.ts";
 import { Reference } from "../../src/reference/reference.ts";
 import { engineLacks } from "../../src/rules/modelled.ts";
-import { parseRuleset } from "../../src/rules/parse.ts";
+import { rulesetOf } from "./compare.ts";
 import type { Question } from "./compare.ts";
 
 export interface EngineComparison {
@@ -21,8 +21,9 @@ export interface EngineComparison {
 const SEED = 7;
 
 /** As far as both model the packets. */
-export function compareEngine({ rules, host, packets, args }: Question): EngineComparison {
-  const ruleset = parseRuleset(rules, { file: "rules.v4" });
+export function compareEngine(question: Question): EngineComparison {
+  const { rules, host, packets, args } = question;
+  const ruleset = rulesetOf(question);
   const model = parseHost(JSON.stringify(host), "host.json");
   const stateless = args.includes("--stateless");
   // the reference alone knows these
