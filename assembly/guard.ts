@@ -48,10 +48,13 @@ import {
   TEST_RECENT,
   TEST_SET,
   TEST_SOCKET,
+  TEST_SPI,
+  TEST_TCP_OPTION,
   TRANSPORT_LATER,
   TRANSPORT_OFFSET_1,
 } from "../src/layout";
 import { chance } from "./chance";
+import { asksBytes } from "./bytes";
 import { ct, isAsked } from "./conntrack";
 import { inIpset, startIpsets } from "./ipset";
 import { origin } from "./origin";
@@ -131,6 +134,10 @@ export function holds(program: usize, clause: usize, packet: usize): u32 {
       if (transport == TRANSPORT_OFFSET_1 && a == 20) return DROPPED;
       good = transport < <u32>TRANSPORT_OFFSET_1;
       if (good && transport < a) return DROPPED;
+    } else if (kind >= <u32>TEST_SPI && kind <= <u32>TEST_TCP_OPTION) {
+      const asked = asksBytes(test, data);
+      if (asked == DROPPED) return DROPPED;
+      good = asked == HOLDS;
     } else if (kind == TEST_RANDOM) {
       good = (((draw(b, load<u32>(test, TEST_C)) & 0x7fffffff) < a) as bool) != negated;
     } else if (kind == TEST_IPSET) {

@@ -52,6 +52,11 @@ export function originOfAnswer(error: bool): void {
   origin = error ? KERNEL : BLANK;
 }
 
+/** A reset of the host's own. */
+export function isMade(): bool {
+  return origin == BLANK;
+}
+
 /** IPv4 and TCP header without options. */
 const HEADER_BYTES: u32 = 40;
 /** RFC 879: what fits everywhere. */

@@ -6,7 +6,7 @@ import { InterfaceTable, interfacesOfRules } from "./compile/interfaces.ts";
 import { lowerChain } from "./compile/lower.ts";
 import type { LowerContext } from "./compile/lower.ts";
 import { MemoryTable } from "./compile/memory.ts";
-import { needsOrigins } from "./compile/origins.ts";
+import { asksPayload, needsOrigins, needsPayload } from "./compile/origins.ts";
 import { addressTypes } from "./compile/routes.ts";
 import { RuleTable } from "./compile/ruletable.ts";
 import { needsDatagrams, needsTracking } from "./compile/tracking.ts";
@@ -17,6 +17,7 @@ import { HOOKS, loadChains, loadHost } from "./engine/host.ts";
 import type { LoadedChain } from "./engine/host.ts";
 import { writeDetails } from "./engine/details.ts";
 import { readEvents } from "./engine/events.ts";
+import { Payloads } from "./engine/payloads.ts";
 import { Datagrams } from "./engine/datagrams.ts";
 import { quotedOf, readGenerated } from "./engine/generated.ts";
 import type { BytesOf } from "./engine/generated.ts";
@@ -63,10 +64,12 @@ import {
   TRAFFIC_SEED,
   VERDICT_UNMODELLED,
 } from "./layout.ts";
-import type { Arrival } from "./packet/packet.ts";
+import type { Arrival, Packet } from "./packet/packet.ts";
 import { NFT_READS_OTHERWISE, UnsupportedError } from "./reference/error.ts";
 import type { ClassbenchRule } from "./rules/classbench.ts";
+import { RuleError } from "./rules/error.ts";
 import { engineLacks, refuseUnmodelled } from "./rules/modelled.ts";
+import { rulesOf } from "./rules/ruleset.ts";
 import type { Chain, Hook, Ruleset, TableName } from "./rules/ruleset.ts";
 import { readSpoken } from "./traffic/conversation.ts";
 import { drawPackets, loadConversations, loadTraffic, TRAFFIC_KINDS } from "./traffic/traffic.ts";
@@ -203,6 +206,8 @@ export class Firewall {
   readonly #details: number;
   readonly #answers: number;
   readonly #flows: number;
+  /** null: no rule asks for one. */
+  readonly #payloads: Payloads | null;
   #events = 0;
   #trace = 0;
   #mostTraced: number | null = null;
@@ -260,6 +265,7 @@ export class Firewall {
     this.#packets = instance.allocate(BATCH * PACKET_BYTES);
     this.#decisions = instance.allocate(BATCH * DECISION_BYTES);
     this.#times = instance.allocate(BATCH * 8);
+    this.#payloads = needsPayload(ruleset) ? new Payloads(instance) : null;
     if (needsOrigins(ruleset)) this.#origins = instance.allocate(BATCH * ORIGIN_BYTES);
     this.#details = instance.allocate(BATCH * DETAIL_BYTES);
     this.#answers = instance.allocate(BATCH * ANSWERS * ANSWER_BYTES);
@@ -267,6 +273,7 @@ export class Firewall {
       origins: this.#origins !== 0,
       nft: this.#nft,
       defragments,
+      putPayload: (packet) => this.#putPayload(packet),
       beforePieces: () => {
         this.#loadOdd();
       },
@@ -329,6 +336,7 @@ export class Firewall {
 
   /** Makes synthetic packets and sends them their way, a step at a time. */
   *stream(options: StreamOptions): Generator<StreamStep> {
+    refusePayload(this.ruleset);
     const instance = this.#instance;
     this.#startTraffic(options);
     const every = options.sampleEvery ?? 0;
@@ -370,6 +378,7 @@ export class Firewall {
 
   /** Makes packets that belong together, and sends them their way: their connections are followed. Once for a firewall. */
   *converse({ packets, seed = 1, conversations, sampled = 0 }: ConversationOptions): Generator<StreamStep> {
+    refusePayload(this.ruleset);
     const instance = this.#instance;
     const { exports } = instance;
     this.#startTraffic({ seed, traffic: "flows" });
@@ -501,6 +510,11 @@ export class Firewall {
     return readOutcome(view, at, packet, this, generated, quotedOf(word, DETAIL_QUOTED_SRC * 4, packet));
   }
 
+  /** The address of its bytes in the engine's memory; 0: they are not known, or nobody asks for them. */
+  #putPayload({ payload }: Packet): number {
+    return payload === null ? 0 : (this.#payloads?.put(payload) ?? 0);
+  }
+
   #origin(i: number): Uint32Array {
     return this.#instance.words(this.#origins + i * ORIGIN_BYTES, ORIGIN_BYTES / 4);
   }
@@ -529,10 +543,11 @@ export class Firewall {
     if (odd !== undefined) throw new UnsupportedError(NFT_READS_OTHERWISE, odd.id);
     if (arrivals.some((arrival) => isOdd(arrival.packet))) this.#loadOdd();
     this.datagrams.begin(arrivals.map(({ packet }) => packet));
+    this.#payloads?.begin();
     const times = new Float64Array(instance.exports.memory.buffer, this.#times, arrivals.length);
     arrivals.forEach((arrival, i) => {
       writeArrival(instance.words(this.#packets + i * PACKET_BYTES, FIELD_COUNT), arrival, this.interfaces);
-      if (this.#origins !== 0) writeOrigin(this.#origin(i), arrival);
+      if (this.#origins !== 0) writeOrigin(this.#origin(i), arrival, this.#putPayload(arrival.packet));
       const details = instance.words(this.#details + i * DETAIL_BYTES, DETAIL_COUNT);
       writeDetails(details, arrival.packet);
       details[DETAIL_BODY] = i + 1;
@@ -627,6 +642,7 @@ export function benchChain(
 ): BenchChain {
   refuseUnmodelled(ruleset);
   refuseLacking(ruleset);
+  refusePayload(ruleset);
   const table = ruleset.tables.find((each) => each.name === tableName);
   const chain = table?.chains.find((each) => each.name === hook);
   if (table === undefined || chain === undefined) throw new Error(`there is no chain ${tableName}:${hook}`);
@@ -704,6 +720,13 @@ function clausesOf(program: Program): number {
 export { EngineError };
 
 /** What only the reference can run. */
+/** Packets that are made here have no payload that anyone could ask. */
+function refusePayload(ruleset: Ruleset): void {
+  const rule = rulesOf(ruleset).find(({ matches }) => matches.some(asksPayload));
+  if (rule === undefined) return;
+  throw new RuleError("it asks for the payload, which synthetic packets do not have", rule.position, rule.text);
+}
+
 function refuseLacking(ruleset: Ruleset): void {
   const lack = engineLacks(ruleset);
   if (lack !== null) throw new UnsupportedError(lack, null);

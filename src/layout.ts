@@ -245,6 +245,20 @@ export const CONNECTION_EXPIRES = 11;
 /** One of the STATUS_ bits a is set. */
 export const CONNECTION_STATUS = 12;
 
+/** The word of the payload at byte `field`, as far as c has bits, lies in a..b. */
+export const TEST_SPI = 13;
+/** The chunks of SCTP: a: byte offset of b words in the program's data (type | mask << 8 | flags << 16), c: CHUNKS_. */
+export const TEST_CHUNKS = 14;
+/** Bit n of a: the type n of DCCP holds. */
+export const TEST_DCCP_TYPES = 15;
+/** Option a stands in the header. */
+export const TEST_DCCP_OPTION = 16;
+export const TEST_TCP_OPTION = 17;
+
+export const CHUNKS_ANY = 0;
+export const CHUNKS_ALL = 1;
+export const CHUNKS_ONLY = 2;
+
 /** It is in set number a; field: SHOW_ bits. */
 export const TEST_IPSET = 20;
 
@@ -363,7 +377,9 @@ export const IPSET_MAP = 0x300000;
  *  28  u32  room      1: TCPMSS may add the option
  *  32  u32  tcpFlags  written, over ORIGIN_FLAGS_KNOWN, where ECN has changed them; 0: it has not
  *  36  u32  sum       what is added up too much for the TCP checksum to be right, modulo 65,535
- *  40       (zero)
+ *  40  u32  payload   address of what stands behind the IP header, as it came; 0: not known, or nothing asks for it
+ *  44  u32  size      its bytes
+ *  48       (zero)
  */
 export const ORIGIN_BYTES = 64;
 export const ORIGIN_FLAGS = 0;
@@ -376,6 +392,8 @@ export const ORIGIN_OPTION = 24;
 export const ORIGIN_ROOM = 28;
 export const ORIGIN_TCP_FLAGS = 32;
 export const ORIGIN_SUM = 36;
+export const ORIGIN_PAYLOAD = 40;
+export const ORIGIN_PAYLOAD_BYTES = 44;
 
 export const ORIGIN_HAS_MAC = 1;
 export const ORIGIN_HAS_SOCKET = 2;
@@ -719,6 +737,9 @@ export const UNMODELLED_BYTES = 1;
 export const UNMODELLED_PROTOCOL = 2;
 export const UNMODELLED_ENDLESS = 3;
 export const UNMODELLED_ANSWERS = 4;
+/** A rule asks for a payload that is not known; a negated test for one that is broken. */
+export const UNMODELLED_PAYLOAD = 5;
+export const UNMODELLED_BROKEN = 6;
 
 export const WHERE_ROUTING = 5;
 export const WHERE_BEFORE_NETFILTER = 6;

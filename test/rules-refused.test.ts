@@ -293,7 +293,8 @@ test("what is parsed and not modelled is refused for running, with its rule", ()
   const cases: Readonly<Record<string, RegExp>> = {
     "*filter\n-A INPUT -m helper --helper ftp\nCOMMIT\n":
       /^test:2:1: match helper is not modelled; .*--assume 'helper=match' or/,
-    "*filter\n-A INPUT -p tcp --tcp-option 5\nCOMMIT\n": /--tcp-option of match tcp is not modelled; /,
+    "*filter\n-A OUTPUT -m owner --gid-owner 5 --suppl-groups\nCOMMIT\n":
+      /--suppl-groups of match owner is not modelled; /,
     "*filter\n-A FORWARD -j TEE --gateway 10.0.0.1\nCOMMIT\n": /target TEE is not modelled$/m,
     "*filter\n-A INPUT -m set --match-set a src\n-A INPUT -p tcp -m osf --genre Linux\nCOMMIT\n":
       /set a, which is not loaded \(--ipset\), .*; so it is in filter INPUT:2 \(match osf\)/,

@@ -50,6 +50,9 @@ import {
   FRAME_OTHERHOST,
   ORIGIN_GID,
   ORIGIN_UID,
+  CHUNKS_ALL,
+  CHUNKS_ANY,
+  CHUNKS_ONLY,
   RECENT_DST,
   RECENT_RCHECK,
   RECENT_REAP,
@@ -62,7 +65,10 @@ import {
   STATUS_ASSURED,
   STATUS_CONFIRMED,
   STATUS_SEEN_REPLY,
+  TEST_CHUNKS,
   TEST_CONNECTION,
+  TEST_DCCP_OPTION,
+  TEST_DCCP_TYPES,
   TEST_INTACT,
   TEST_IPSET,
   TEST_LIMIT,
@@ -76,6 +82,8 @@ import {
   TEST_RECENT,
   TEST_SET,
   TEST_SOCKET,
+  TEST_SPI,
+  TEST_TCP_OPTION,
   TRANSPORT_LATER,
   TRANSPORT_OFFSET_1,
 } from "../layout.ts";
@@ -138,6 +146,12 @@ const TCP_HEADER_BYTES = 20;
 const UDP_HEADER_BYTES = 8;
 const ICMP_HEADER_BYTES = 8;
 const PORTS_BYTES = 4;
+const SCTP_HEADER_BYTES = 12;
+const DCCP_HEADER_BYTES = 12;
+const SPI_BYTES = { esp: 8, ah: 12, ipcomp: 4 } as const;
+/** Where the word stands, and which of its bits count. */
+const SPI_WORDS = { esp: [0, MAX_U32], ah: [4, MAX_U32], ipcomp: [0, 0xffff] } as const;
+const CHUNKS_CODES = { any: CHUNKS_ANY, all: CHUNKS_ALL, only: CHUNKS_ONLY } as const;
 
 /** A union of products of interval sets; an absent set is ALL. */
 type Product = (Intervals | undefined)[];
@@ -245,6 +259,32 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
         ports(FIELD_SPORT, match.sport);
         ports(FIELD_DPORT, match.dport);
         if (match.flags !== null) masked(FIELD_TCP_FLAGS, match.flags.mask, match.flags.comp, match.flags.negated);
+        if (match.option !== null)
+          guard({ kind: TEST_TCP_OPTION, option: match.option.kind, negated: match.option.negated });
+        return;
+      case "esp":
+      case "ah":
+      case "ipcomp": {
+        intact(SPI_BYTES[match.kind]);
+        const [offset, bits] = SPI_WORDS[match.kind];
+        if (match.spi !== null) guard({ kind: TEST_SPI, offset, bits, ...match.spi });
+        return;
+      }
+      case "sctp":
+        intact(SCTP_HEADER_BYTES);
+        ports(FIELD_SPORT, match.sport);
+        ports(FIELD_DPORT, match.dport);
+        if (match.chunks !== null) {
+          const { which, types, negated } = match.chunks;
+          guard({ kind: TEST_CHUNKS, which: CHUNKS_CODES[which], chunks: types, negated });
+        }
+        return;
+      case "dccp":
+        intact(DCCP_HEADER_BYTES);
+        ports(FIELD_SPORT, match.sport);
+        ports(FIELD_DPORT, match.dport);
+        if (match.types !== null) guard({ kind: TEST_DCCP_TYPES, ...match.types });
+        if (match.option !== null) guard({ kind: TEST_DCCP_OPTION, ...match.option });
         return;
       case "udp":
         intact(UDP_HEADER_BYTES);

@@ -41,7 +41,10 @@ import {
   TEST_B,
   TEST_BYTES,
   TEST_C,
+  TEST_CHUNKS,
   TEST_CONNECTION,
+  TEST_DCCP_OPTION,
+  TEST_DCCP_TYPES,
   TEST_FIELD,
   TEST_INTACT,
   TEST_IPSET,
@@ -51,6 +54,8 @@ import {
   TEST_QUOTA,
   TEST_RECENT,
   TEST_SOCKET,
+  TEST_SPI,
+  TEST_TCP_OPTION,
   TEST_KIND,
   TEST_LIMIT,
   TEST_MASKED,
@@ -171,6 +176,7 @@ class Data {
     const known = this.#testsAt.get(tests);
     if (known !== undefined) return known;
     const sets = tests.map((test) => {
+      if (test.kind === TEST_CHUNKS) return this.#chunks(test.chunks);
       if (test.kind !== TEST_SET) return 0;
       if (isIndexed(test)) for (const count of indexOf(test.set)) this.#words.push(count);
       const at = this.byteLength;
@@ -195,6 +201,12 @@ class Data {
     words[NAT_PORT_HI / 4] = nat.portHi;
     words[NAT_BASE_PORT / 4] = nat.basePort;
     this.#words.push(...words);
+    return at;
+  }
+
+  #chunks(chunks: Extract<Test, { kind: typeof TEST_CHUNKS }>["chunks"]): number {
+    const at = this.byteLength;
+    for (const { type, mask, flags } of chunks) this.#words.push(type | (mask << 8) | (flags << 16));
     return at;
   }
 
@@ -272,6 +284,28 @@ class Data {
         words[TEST_NEGATED / 4] = Number(test.negated);
         break;
       case TEST_SOCKET:
+        words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_SPI:
+        words[TEST_FIELD / 4] = test.offset;
+        words[TEST_A / 4] = test.lo;
+        words[TEST_B / 4] = test.hi;
+        words[TEST_C / 4] = test.bits;
+        words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_CHUNKS:
+        words[TEST_A / 4] = set;
+        words[TEST_B / 4] = test.chunks.length;
+        words[TEST_C / 4] = test.which;
+        words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_DCCP_TYPES:
+        words[TEST_A / 4] = test.mask;
+        words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_DCCP_OPTION:
+      case TEST_TCP_OPTION:
+        words[TEST_A / 4] = test.option;
         words[TEST_NEGATED / 4] = Number(test.negated);
         break;
       case TEST_MSS:

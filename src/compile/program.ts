@@ -19,6 +19,9 @@ import {
   CLAUSE_COUNTS,
   FIELD_COUNT,
   NONE,
+  TEST_CHUNKS,
+  TEST_DCCP_OPTION,
+  TEST_DCCP_TYPES,
   TEST_INTACT,
   TEST_LIMIT,
   TEST_MSS,
@@ -26,6 +29,8 @@ import {
   TEST_QUOTA,
   TEST_RANDOM,
   TEST_RECENT,
+  TEST_SPI,
+  TEST_TCP_OPTION,
 } from "../layout.ts";
 import { MAX_U32 } from "./intervals.ts";
 import type { Intervals } from "./intervals.ts";
@@ -103,9 +108,30 @@ export type Test =
     }
   | { readonly kind: typeof TEST_QUOTA; readonly state: number; readonly quota: bigint; readonly negated: boolean }
   | { readonly kind: typeof TEST_SOCKET; readonly negated: boolean }
+  | {
+      readonly kind: typeof TEST_SPI;
+      readonly offset: number;
+      readonly bits: number;
+      readonly lo: number;
+      readonly hi: number;
+      readonly negated: boolean;
+    }
+  | {
+      readonly kind: typeof TEST_CHUNKS;
+      /** CHUNKS_. */
+      readonly which: number;
+      readonly chunks: readonly { readonly type: number; readonly mask: number; readonly flags: number }[];
+      readonly negated: boolean;
+    }
+  | { readonly kind: typeof TEST_DCCP_TYPES; readonly mask: number; readonly negated: boolean }
+  | {
+      readonly kind: typeof TEST_DCCP_OPTION | typeof TEST_TCP_OPTION;
+      readonly option: number;
+      readonly negated: boolean;
+    }
   | { readonly kind: typeof TEST_MSS; readonly lo: number; readonly hi: number; readonly negated: boolean };
 
-/** TEST_MSS and TEST_INTACT drop broken packets. */
+/** TEST_MSS, TEST_INTACT and those that ask for the payload drop broken packets. */
 const REMEMBERING: readonly Test["kind"][] = [
   TEST_LIMIT,
   TEST_NTH,
@@ -114,6 +140,11 @@ const REMEMBERING: readonly Test["kind"][] = [
   TEST_MSS,
   TEST_RECENT,
   TEST_QUOTA,
+  TEST_SPI,
+  TEST_CHUNKS,
+  TEST_DCCP_TYPES,
+  TEST_DCCP_OPTION,
+  TEST_TCP_OPTION,
 ];
 
 /** Tests whose evaluation leaves a trace behind: a rule that has one is evaluated even if it does nothing else. */

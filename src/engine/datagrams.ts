@@ -68,6 +68,8 @@ export interface DatagramsOptions {
   readonly nft: boolean;
   /** Datagrams are put together before they meet a chain, unless they are not to be tracked. */
   readonly defragments: boolean;
+  /** The address of a packet's bytes in the engine's memory; 0: no rule asks for them. */
+  readonly putPayload: (packet: Packet) => number;
   /** Called before the first piece meets a chain. */
   readonly beforePieces: () => void;
 }
@@ -191,7 +193,7 @@ export class Datagrams implements Pieces {
     detailWords[layout.DETAIL_BODY] = body;
     if (!this.#options.origins) return;
     const originWords = this.#instance.words(origin, layout.ORIGIN_BYTES / 4);
-    writeOptions(originWords, packet);
+    writeOptions(originWords, packet, this.#options.putPayload(packet));
     originWords[layout.ORIGIN_TCP_FLAGS / 4] = layout.ORIGIN_FLAGS_KNOWN | packet.tcpFlags;
   }
 

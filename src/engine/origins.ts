@@ -8,8 +8,9 @@ import { clamped, mssAsked, mssOf, mssPlaceOf } from "../packet/tcp.ts";
 
 const TCP = 6;
 
-/** Writes one record, ORIGIN_BYTES / 4 words. */
-export function writeOrigin(words: Uint32Array, { packet, srcMac, inIface, uid, gid }: Arrival): void {
+/** Writes one record, ORIGIN_BYTES / 4 words. `payload`: where the packet's lies in the engine's memory; 0: nowhere. */
+export function writeOrigin(words: Uint32Array, arrival: Arrival, payload: number): void {
+  const { packet, srcMac, inIface, uid, gid } = arrival;
   const local = inIface === null;
   const put = (offset: number, value: number): void => {
     words[offset / 4] = value;
@@ -23,11 +24,11 @@ export function writeOrigin(words: Uint32Array, { packet, srcMac, inIface, uid, 
   put(layout.ORIGIN_UID, uid);
   put(layout.ORIGIN_GID, gid);
   put(layout.ORIGIN_TCP_FLAGS, 0);
-  writeOptions(words, packet);
+  writeOptions(words, packet, payload);
 }
 
-/** What its record says of the packet's TCP header. */
-export function writeOptions(words: Uint32Array, packet: Packet): void {
+/** What its record says of the packet's TCP header and payload. */
+export function writeOptions(words: Uint32Array, packet: Packet, payload: number): void {
   const put = (offset: number, value: number): void => {
     words[offset / 4] = value;
   };
@@ -40,6 +41,8 @@ export function writeOptions(words: Uint32Array, packet: Packet): void {
   put(layout.ORIGIN_OPTION, broken ? layout.MSS_BROKEN : wordOf(mssOf(packet)));
   const added = packet.proto === TCP && mssOf(packet) === null ? clamped(packet, 0) : packet;
   put(layout.ORIGIN_ROOM, Number(added !== packet && added !== "drop"));
+  put(layout.ORIGIN_PAYLOAD, payload);
+  put(layout.ORIGIN_PAYLOAD_BYTES, packet.payload?.length ?? 0);
   put(layout.ORIGIN_SUM, packet.proto === TCP ? checksumError(packet) : 0);
 }
 

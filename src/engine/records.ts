@@ -4,6 +4,7 @@ import type { CtState, Generated, Journey, Outcome, RuleRef } from "../classifie
 import type { InterfaceTable } from "../compile/interfaces.ts";
 import type { RuleTable } from "../compile/ruletable.ts";
 import * as layout from "../layout.ts";
+import { PROTO_AH, PROTO_ESP, PROTO_IPCOMP } from "../net/protocol.ts";
 import { isSummedWithAddresses } from "../packet/decode.ts";
 import { fragmentSizes } from "../packet/describe.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
@@ -26,8 +27,11 @@ const HEADER_BYTES: ReadonlyMap<number, number> = new Map([
   [ICMP, 8],
   [TCP, 20],
   [UDP, 8],
-  [DCCP, 4],
-  [SCTP, 4],
+  [DCCP, 12],
+  [SCTP, 12],
+  [PROTO_ESP, 8],
+  [PROTO_AH, 12],
+  [PROTO_IPCOMP, 4],
   [UDPLITE, 8],
 ]);
 
@@ -43,9 +47,9 @@ export function isOdd(packet: Packet): boolean {
   return packet.fragmentOffset > 0 || packet.length - packet.headerLength < (HEADER_BYTES.get(packet.proto) ?? 0);
 }
 
-/** What iptables-nft reads otherwise: the ports and flags that it asks of the packet by itself are not all there. */
+/** What iptables-nft reads otherwise: a header that its matches ask is not all there. */
 export function isOddToNft(packet: Packet): boolean {
-  return isOdd(packet) && (packet.fragmentOffset > 0 || packet.proto === TCP || packet.proto === UDP);
+  return isOdd(packet) && (packet.fragmentOffset > 0 || (packet.proto !== ICMP && packet.proto !== UDPLITE));
 }
 
 /** Writes one record; `words` are FIELD_COUNT words. */
@@ -213,6 +217,8 @@ const REASONS: ReadonlyMap<number, string> = new Map([
     "it is put together or cut within the host, and its bytes are not known, or not read as here",
   ],
   [layout.UNMODELLED_PROTOCOL, "connections of its protocol are not modelled"],
+  [layout.UNMODELLED_PAYLOAD, "its payload, which a rule asks, is not known"],
+  [layout.UNMODELLED_BROKEN, "it is broken, and a negated test asks for what is broken: not modelled"],
   [layout.UNMODELLED_ENDLESS, "it comes in by lo again and again, without end"],
   [layout.UNMODELLED_ANSWERS, "the host answers it more often than the engine tells"],
 ]);

@@ -8,6 +8,9 @@ export const PROTO_ICMP = 1;
 export const PROTO_TCP = 6;
 export const PROTO_UDP = 17;
 export const PROTO_DCCP = 33;
+export const PROTO_ESP = 50;
+export const PROTO_AH = 51;
+export const PROTO_IPCOMP = 108;
 export const PROTO_SCTP = 132;
 export const PROTO_UDPLITE = 136;
 

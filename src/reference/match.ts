@@ -29,6 +29,7 @@ import { meetsConnlimit } from "./connlimit.ts";
 import { meetsConnbytes, meetsConnmark, meetsConntrack, meetsState } from "./connmatch.ts";
 import type { Tuple } from "../classifier.ts";
 import type { Connection, Zone } from "./connection.ts";
+import { meetsDccp, meetsSctp, meetsSpi, meetsTcpOption, shows } from "./payload.ts";
 import type { MatchPlace, Memory } from "./memory.ts";
 import type { Skb } from "./skb.ts";
 
@@ -106,25 +107,26 @@ function meets(given: Match, place: MatchPlace, skb: Skb, world: World): Holds {
     case "tcp": {
       // a fragment that begins inside the header could overwrite what the first one showed
       if (packet.fragmentOffset === 1) return "drop";
-      const shown = shows(skb, TCP_HEADER_BYTES);
+      const shown = shows(packet, TCP_HEADER_BYTES);
       if (shown !== true) return shown;
       if (!meetsPort(match.sport, packet.sport) || !meetsPort(match.dport, packet.dport)) return false;
-      if (match.flags === null) return true;
-      return ((packet.tcpFlags & match.flags.mask) === match.flags.comp) !== match.flags.negated;
+      const { flags, option } = match;
+      if (flags !== null && ((packet.tcpFlags & flags.mask) === flags.comp) === flags.negated) return false;
+      return option === null || meetsTcpOption(option, packet);
     }
     case "udp": {
-      const shown = shows(skb, UDP_HEADER_BYTES);
+      const shown = shows(packet, UDP_HEADER_BYTES);
       if (shown !== true) return shown;
       return meetsPort(match.sport, packet.sport) && meetsPort(match.dport, packet.dport);
     }
     case "icmp": {
-      const shown = shows(skb, ICMP_HEADER_BYTES);
+      const shown = shows(packet, ICMP_HEADER_BYTES);
       if (shown !== true) return shown;
       const same = match.type === 255 || (match.type === packet.icmpType && contains(match.code, packet.icmpCode));
       return same !== match.negated;
     }
     case "multiport": {
-      const shown = shows(skb, PORTS_BYTES);
+      const shown = shows(packet, PORTS_BYTES);
       if (shown !== true) return shown;
       return meetsPorts(match, packet.sport, packet.dport);
     }
@@ -194,6 +196,14 @@ function meets(given: Match, place: MatchPlace, skb: Skb, world: World): Holds {
       return meetsConnbytes(match, skb);
     case "connlimit":
       return meetsConnlimit(match, place, skb, world);
+    case "esp":
+    case "ah":
+    case "ipcomp":
+      return meetsSpi(match, packet);
+    case "sctp":
+      return meetsSctp(match, packet);
+    case "dccp":
+      return meetsDccp(match, packet);
     case "policy":
       // no packet here has come or goes by IPsec
       return match.none;
@@ -201,12 +211,6 @@ function meets(given: Match, place: MatchPlace, skb: Skb, world: World): Holds {
       // no process here has one open
       return false;
   }
-}
-
-/** Whether the packet shows so much of its transport header: a later fragment does not, a packet cut short is dropped. */
-function shows({ packet }: Skb, bytes: number): Holds {
-  if (packet.fragmentOffset > 0) return false;
-  return packet.length - packet.headerLength >= bytes ? true : "drop";
 }
 
 function meetsPort(range: NegatableRange | null, port: number): boolean {
@@ -233,7 +237,7 @@ function meetsEcn({ ece, cwr, ect }: EcnMatch, skb: Skb): boolean {
   const { tcpFlags, tos } = skb.packet;
   if (ect !== null && ((tos & 3) === ect.ect) === ect.negated) return false;
   if (ece === null && cwr === null) return true;
-  if (shows(skb, TCP_HEADER_BYTES) !== true) return false;
+  if (shows(skb.packet, TCP_HEADER_BYTES) !== true) return false;
   const meets = (test: EcnMatch["ece"], bit: number): boolean =>
     test === null || ((tcpFlags & bit) !== 0) !== test.negated;
   return meets(ece, TCP_FLAGS.ECE) && meets(cwr, TCP_FLAGS.CWR);

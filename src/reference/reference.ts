@@ -12,7 +12,7 @@ import type {
   Tuple,
 } from "../classifier.ts";
 import type { Host } from "../host/host.ts";
-import { PROTO_TCP, PROTO_UDP } from "../net/protocol.ts";
+import { PROTO_AH, PROTO_DCCP, PROTO_ESP, PROTO_IPCOMP, PROTO_SCTP, PROTO_TCP, PROTO_UDP } from "../net/protocol.ts";
 import { wordOf } from "../packet/made.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
 import { endpointsOf } from "../packet/rewrite.ts";
@@ -123,10 +123,20 @@ export class Reference {
   }
 }
 
-/** A later fragment, or one whose TCP or UDP header is not all there. */
+/** Bytes of the headers that matches of a protocol want whole. */
+const HEADER_BYTES: ReadonlyMap<number, number> = new Map([
+  [PROTO_TCP, 20],
+  [PROTO_UDP, 8],
+  [PROTO_DCCP, 12],
+  [PROTO_SCTP, 12],
+  [PROTO_ESP, 8],
+  [PROTO_AH, 12],
+  [PROTO_IPCOMP, 4],
+]);
+
+/** A later fragment, or one whose transport header is not all there. */
 function isOdd({ proto, fragmentOffset, length, headerLength }: Packet): boolean {
-  const wanted = proto === PROTO_TCP ? 20 : proto === PROTO_UDP ? 8 : 0;
-  return fragmentOffset > 0 || length - headerLength < wanted;
+  return fragmentOffset > 0 || length - headerLength < (HEADER_BYTES.get(proto) ?? 0);
 }
 
 function outcomeOf(arrival: Arrival, log: Log, made: readonly Log[], tracking: boolean): Outcome {

@@ -80,21 +80,7 @@ function refuse(rule: Rule, reason: string): never {
   throw new RuleError(reason, rule.position, rule.text, rule.text.length);
 }
 
-const UNMODELLED_MATCHES = [
-  "time",
-  "rpfilter",
-  "hashlimit",
-  "sctp",
-  "dccp",
-  "esp",
-  "ah",
-  "ipcomp",
-  "string",
-  "u32",
-  "bpf",
-  "cluster",
-  "opaque",
-] as const;
+const UNMODELLED_MATCHES = ["time", "rpfilter", "hashlimit", "string", "u32", "bpf", "cluster", "opaque"] as const;
 
 const UNMODELLED_TARGETS = ["TCPOPTSTRIP", "HMARK", "opaque"] as const;
 
@@ -144,8 +130,6 @@ function whatOfMatch(match: Match, sets: Sets): string | null {
     }
     case "owner":
       return match.supplGroups ? "option --suppl-groups of match owner" : null;
-    case "tcp":
-      return match.option === null ? null : "option --tcp-option of match tcp";
     default:
       return null;
   }

@@ -3,16 +3,12 @@
 // Follows libxt_sctp.c, libxt_dccp.c, libxt_esp.c, libipt_ah.c, libip6t_ah.c and libxt_ipcomp.c of iptables 1.8.9.
 // Differs: where iptables-save would forget a test that never holds (`! --espspi :`), it is printed.
 
-import { PROTO_DCCP, PROTO_SCTP } from "../../net/protocol.ts";
+import { PROTO_AH, PROTO_DCCP, PROTO_ESP, PROTO_IPCOMP, PROTO_SCTP } from "../../net/protocol.ts";
 import type { Extension, Given, OptionForm } from "../extension.ts";
 import { opaqueMatch, printedExtension } from "../opaque.ts";
 import type { DccpMatch, Match, Range, SctpChunks, SctpMatch, SpiMatch } from "../ruleset.ts";
 import { integer, portRange, printTest, rangeOf, u32, U32_MAX, U8_MAX, type Value } from "../types.ts";
 import { readCPort } from "../values.ts";
-
-const PROTO_ESP = 50;
-const PROTO_AH = 51;
-const PROTO_IPCOMP = 108;
 
 const spi: Value<Range> = { ...rangeOf(U32_MAX), idle: `0:${U32_MAX}` };
 
@@ -44,13 +40,14 @@ function readChunks(which: string, list: string): Omit<SctpChunks, "negated"> | 
     return { which: kind, types: Array.from({ length: 256 }, (_, type) => ({ type, mask: 0, flags: 0 })) };
   }
   if (list.toUpperCase() === "NONE") return { which: kind, types: [] };
-  const asked = new Map<number, SctpChunks["types"][number]>();
+  const asked = new Map<number, { type: number; mask: number; flags: number }>();
   for (const item of list.split(",").filter((part) => part !== "")) {
     const [name = "", flags = ""] = item.split(":");
     const type = SCTP_CHUNKS.get(name.toUpperCase());
     if (type === undefined) return null;
     const valid = flagsOf(name.toUpperCase());
-    const chunk = { type, mask: 0, flags: 0 };
+    // named again it keeps the flags that it had: save_chunk_flag_info()
+    const chunk = asked.get(type) ?? { type, mask: 0, flags: 0 };
     for (const flag of flags) {
       const bit = 128 >> valid.indexOf(flag.toUpperCase());
       if (flag === "-" || !valid.includes(flag.toUpperCase())) return null;
@@ -183,7 +180,8 @@ const dccp = printedExtension<DccpMatch>(
 );
 
 function maskOf(types: readonly string[]): number {
-  return types.reduce((mask, type) => mask | (1 << DCCP_TYPES.indexOf(type)), 0);
+  // INVALID stands for all types that have no name
+  return types.reduce((mask, type) => mask | (type === "INVALID" ? 0xfc00 : 1 << DCCP_TYPES.indexOf(type)), 0);
 }
 
 function spiMatch(
