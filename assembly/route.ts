@@ -236,9 +236,13 @@ function onLink(firewall: usize, iface: u32, src: u32, dst: u32): i32 {
   pathMtu = load<u32>(ifaceOf(firewall, iface), IFACE_MTU);
   pathSrc = src;
   pathGroup = dst == LIMITED_BROADCAST || isMulticast(dst);
-  // of what goes to other groups the host is no member, on lo neither
-  pathLocal = isMulticast(dst) ? dst == ALL_HOSTS : iface == lo || dst == LIMITED_BROADCAST;
+  // of what goes to other groups the host is no member, on lo neither, nor of any by an interface that is down
+  pathLocal = isMulticast(dst) ? dst == ALL_HOSTS && isUp(firewall, iface) : iface == lo || dst == LIMITED_BROADCAST;
   return 0;
+}
+
+export function isUp(firewall: usize, iface: u32): bool {
+  return (load<u32>(ifaceOf(firewall, iface), IFACE_FLAGS) & IFACE_UP) != 0;
 }
 
 function ownerOf(firewall: usize, address: u32): u32 {

@@ -213,6 +213,7 @@ import {
   ifaceOf,
   isLoopback,
   isMulticast,
+  isUp,
   LIMITED_BROADCAST,
   lookUp,
   output,
@@ -664,7 +665,8 @@ function copyBack(): void {
   fork();
   const multicast = is(IS_MULTICAST);
   orphan();
-  if (postroute()) loop(wayIface(), multicast ? FRAME_MULTICAST : FRAME_BROADCAST);
+  // what waits for a device that is down is dropped: enqueue_to_backlog()
+  if (postroute() && isUp(firewall, wayIface())) loop(wayIface(), multicast ? FRAME_MULTICAST : FRAME_BROADCAST);
   takeBack();
 }
 
@@ -717,9 +719,15 @@ function postroute(): bool {
 
 function transmit(verdict: i32): bool {
   if (get(FIELD_LENGTH) > wayMtu() || load<u32>(CURRENT, SKB_LONGEST) != 0) return transmitCut(verdict);
+  if (isStopped()) return drop(WHERE_TRANSMIT);
   if (isLo(wayIface())) comeAgain();
   else depart(verdict, wayIface(), 0);
   return true;
+}
+
+/** What goes to a group may have to leave by an interface that is down. */
+function isStopped(): bool {
+  return is(IS_BROADCAST | IS_MULTICAST) && !isUp(firewall, wayIface());
 }
 
 /** ip_fragment(). */
@@ -729,6 +737,7 @@ function transmitCut(verdict: i32): bool {
     icmpError(firewall, (3 << 8) | 4, mtu);
     return get(FIELD_IN_IFACE) == 0 ? fail(WHERE_TRANSMIT, ERRNO_EMSGSIZE) : drop(WHERE_TRANSMIT);
   }
+  if (isStopped()) return drop(WHERE_TRANSMIT);
   const longest = load<u32>(CURRENT, SKB_LONGEST);
   const most = longest == 0 ? mtu : min(mtu, longest);
   if (!isLo(wayIface())) {

@@ -6,7 +6,6 @@
 
 import { prefixMask } from "../net/address.ts";
 import type { Host, Interface, Route } from "../host/host.ts";
-import { UnsupportedError } from "./error.ts";
 import { RoutingTables } from "./tables.ts";
 import type { Flow, NoRoute } from "./tables.ts";
 
@@ -199,8 +198,8 @@ export class Routing {
     const broadcast = dst === LIMITED_BROADCAST || route?.type === "broadcast";
     const group = broadcast || isMulticast(dst);
     if (route !== null && !group) return { ...this.#pathOf(route), src };
-    if (!out.up) throw new UnsupportedError("a group or broadcast by an interface that is down is not modelled", null);
-    const local = isMulticast(dst) ? dst === ALL_HOSTS : group || out === this.#loopback;
+    // an interface that is down has left all groups
+    const local = isMulticast(dst) ? dst === ALL_HOSTS && out.up : group || out === this.#loopback;
     return { out, via: null, mtu: out.mtu, src, local, group, broadcast };
   }
 

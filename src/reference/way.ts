@@ -353,7 +353,8 @@ export class Way {
     const { group, broadcast, local, out } = skb.path!;
     if (group && local && out.name !== LOOPBACK_NAME) {
       const back = skb.copy();
-      if (this.#postrouting(back) === "on") {
+      // what waits for a device that is down is dropped: enqueue_to_backlog() in net/core/dev.c
+      if (this.#postrouting(back) === "on" && out.up) {
         back.frame = "loopback";
         this.#loop(back, out);
       }
@@ -429,6 +430,7 @@ export class Way {
   }
 
   #departs(skb: Traveller, out: Interface, sizes: readonly number[] | null): void {
+    if (!out.up) return void this.#drop(skb);
     if (out.name !== LOOPBACK_NAME) {
       skb.log.leave({ iface: out.name, packet: skb.packet, fragments: sizes });
       return;
