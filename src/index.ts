@@ -4,6 +4,9 @@ export type { ChainDecision, CtState, FinalPacket, Outcome, RuleCounter, RuleRef
 export { toAnswer } from "./classifier.ts";
 export { diffRulesets } from "./diff/diff.ts";
 export type { DiffAnswer, Difference, DiffOptions, Undecided } from "./diff/diff.ts";
+export { reach } from "./diff/arrivals.ts";
+export type { Reaching, ReachOptions } from "./diff/arrivals.ts";
+export type { Place } from "./diff/toward.ts";
 export { sampleChain } from "./diff/sample.ts";
 export type { Sampled, SampleOptions } from "./diff/sample.ts";
 export { Batch } from "./engine/batch.ts";

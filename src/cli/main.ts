@@ -10,6 +10,7 @@ import { registerExplain } from "./explain.ts";
 import { registerFuzz } from "./fuzz.ts";
 import { registerLint } from "./lint.ts";
 import { registerPrint } from "./print.ts";
+import { registerReach } from "./reach.ts";
 import { registerRun } from "./run.ts";
 import { registerTree } from "./tree.ts";
 
@@ -57,5 +58,6 @@ function programOf(): Command {
   registerDiff(program);
   registerExplain(program);
   registerLint(program);
+  registerReach(program);
   return program;
 }

@@ -77,12 +77,12 @@ export class ProgramBuilder {
     });
   }
 
-  /** Leaves are outcomes; throws BudgetError, and RuleError for what cannot be compared. */
-  builtin(chain: Chain): Node {
+  /** Leaves are outcomes; throws BudgetError, and RuleError for what cannot be compared. @param place that facts of its rules are told by */
+  builtin(chain: Chain, place = ""): Node {
     const { outcomes } = this.#context;
     const ending: Ending = { kind: chain.policy! };
     const by = this.#side.policyNumberOf(chain);
-    return this.#ended(this.#rules(chain, ""), ["through", "return"], (effects) =>
+    return this.#ended(this.#rules(chain, place), ["through", "return"], (effects) =>
       outcomes.leaf({ ending, by, effects }),
     );
   }

@@ -209,12 +209,13 @@ export class InterfaceClasses {
   readonly #wildcards: readonly string[];
   readonly #others: number;
 
-  constructor(rulesets: readonly Ruleset[]) {
+  /** @param others names that no rule writes and that are to be told apart all the same */
+  constructor(rulesets: readonly Ruleset[], others: readonly string[] = []) {
     const tests = rulesets
       .flatMap(rulesOf)
       .flatMap(({ header }) => [header.inIface, header.outIface])
       .filter((test) => test !== null);
-    const exact = new Set(tests.filter(({ wildcard }) => !wildcard).map(({ name }) => name));
+    const exact = new Set([...tests.filter(({ wildcard }) => !wildcard).map(({ name }) => name), ...others]);
     const wildcards = new Set(tests.filter(({ wildcard, name }) => wildcard && name !== "").map(({ name }) => name));
     const taken = new Set(exact);
     // a member that no longer wildcard takes, and no name

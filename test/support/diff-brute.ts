@@ -79,7 +79,7 @@ export function pointAt(
   node: Node,
   point: Point,
   guards: Box["guards"],
-  { space: { diagram } }: ChainComparison,
+  { space: { diagram } }: Pick<ChainComparison, "space">,
 ): Node {
   const said = new Map(guards);
   let here = node;
