@@ -544,10 +544,11 @@ export class Firewall {
     if (arrivals.some((arrival) => isOdd(arrival.packet))) this.#loadOdd();
     this.datagrams.begin(arrivals.map(({ packet }) => packet));
     this.#payloads?.begin();
+    const payloads = arrivals.map(({ packet }) => this.#putPayload(packet));
     const times = new Float64Array(instance.exports.memory.buffer, this.#times, arrivals.length);
     arrivals.forEach((arrival, i) => {
       writeArrival(instance.words(this.#packets + i * PACKET_BYTES, FIELD_COUNT), arrival, this.interfaces);
-      if (this.#origins !== 0) writeOrigin(this.#origin(i), arrival, this.#putPayload(arrival.packet));
+      if (this.#origins !== 0) writeOrigin(this.#origin(i), arrival, payloads[i]!);
       const details = instance.words(this.#details + i * DETAIL_BYTES, DETAIL_COUNT);
       writeDetails(details, arrival.packet);
       details[DETAIL_BODY] = i + 1;

@@ -186,6 +186,7 @@ export class Datagrams implements Pieces {
 
   show(body: number, at: number, details: number, origin: number): void {
     const { packet } = this.#bodies[body - 1]!;
+    const payload = this.#options.putPayload(packet);
     const words = this.#instance.words(at, layout.FIELD_COUNT);
     writeHeader(words, packet);
     const detailWords = this.#instance.words(details, layout.DETAIL_COUNT);
@@ -193,7 +194,7 @@ export class Datagrams implements Pieces {
     detailWords[layout.DETAIL_BODY] = body;
     if (!this.#options.origins) return;
     const originWords = this.#instance.words(origin, layout.ORIGIN_BYTES / 4);
-    writeOptions(originWords, packet, this.#options.putPayload(packet));
+    writeOptions(originWords, packet, payload);
     originWords[layout.ORIGIN_TCP_FLAGS / 4] = layout.ORIGIN_FLAGS_KNOWN | packet.tcpFlags;
   }
 

@@ -21,7 +21,7 @@ export class Payloads {
     this.#used = 0;
   }
 
-  /** The address of a copy. */
+  /** The address of a copy. The memory may grow: views that were made before are void. */
   put(payload: Uint8Array): number {
     if (this.#used + payload.length > CHUNK_BYTES) {
       this.#chunk++;
