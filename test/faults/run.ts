@@ -22,6 +22,7 @@ const TESTS = [
   "test/property-engine.test.ts",
   "test/property-sequences.test.ts",
   "test/smallworld.test.ts",
+  "test/property-diff.test.ts",
   "test/rules-damage.test.ts",
 ];
 /** Random worlds for each fault. */
