@@ -45,6 +45,7 @@ import {
   VERDICT_UNMODELLED,
   WHERE_BEFORE_NETFILTER,
   WHERE_ROUTING,
+  WHERE_TRANSMIT,
 } from "../src/layout";
 import { copyRecord } from "./memory";
 import { origin } from "./origin";
@@ -183,20 +184,20 @@ export function arriveAt(iface: u32): void {
   write();
 }
 
-function ends(verdict: i32, where: i32): bool {
+function ends(verdict: i32, where: i32, shows: bool = level() == 0): bool {
   const at = out();
   const before = load<u8>(at, DECISION_VERDICT);
   if (before < <u8>VERDICT_DROPPED || before == VERDICT_UNMODELLED) return false;
   store<u8>(at, <u8>verdict, DECISION_VERDICT);
   store<u8>(at, <u8>where, DECISION_WHERE);
-  // of an answer that is dropped stays what the hook saw
-  if (level() == 0) write();
+  // of an answer that a hook drops stays what the hook saw
+  if (shows) write();
   return false;
 }
 
 /** These give false: the packet does not go on. */
 export function drop(where: i32): bool {
-  return ends(VERDICT_DROPPED, where);
+  return ends(VERDICT_DROPPED, where, level() == 0 || where == WHERE_ROUTING || where == WHERE_TRANSMIT);
 }
 
 export function hold(hook: i32): bool {

@@ -41,6 +41,7 @@ import {
   DECISION_ANSWER_END,
   DECISION_BYTES,
   DECISION_DNAT_RULE,
+  DECISION_ERRNO,
   DECISION_EVENT_END,
   DECISION_SNAT_RULE,
   DECISION_TRACE_END,
@@ -53,6 +54,7 @@ import {
   FACT_BOUND,
   FACT_DF,
   FACT_FRAME_SHIFT,
+  FACT_MALFORMED,
   FACT_LOCAL,
   FACT_ODD,
   FACT_SOURCE_ROUTED,
@@ -205,7 +207,7 @@ import {
 } from "./packet";
 import { become, cutInto, firstPiece, isFragment, isGathered, leaveInPieces, pull, pullForRouting } from "./pieces";
 import { dataOf } from "./program";
-import { ICMP, TCP, UDP } from "./protocol";
+import { ICMP, SCTP, TCP, UDP } from "./protocol";
 import {
   ALL_HOSTS,
   asSource,
@@ -378,7 +380,11 @@ function meetConntrack(hook: i32): bool {
     setBits(IS_TRACKED);
     return true;
   }
-  if (hook == HOOK_PREROUTING && flag(FIREWALL_CHECKSUM) && isSummedUp()) setBits(IS_SUMMED);
+  if (hook == HOOK_PREROUTING && flag(FIREWALL_CHECKSUM)) {
+    if (isSummedUp()) setBits(IS_SUMMED);
+    // sctp_error() makes the header writable
+    if (get(FIELD_PROTO) == SCTP && (get(FIELD_FACTS) & FACT_MALFORMED) == 0) pull();
+  }
   const result = track(CURRENT, detail(), hook == HOOK_PREROUTING);
   if (result == TRACK_UNKNOWN) return unmodelled(UNMODELLED_PROTOCOL);
   if (result == TRACK_DROPPED) return refuse(hook, NONE);
@@ -665,8 +671,11 @@ function copyBack(): void {
   fork();
   const multicast = is(IS_MULTICAST);
   orphan();
+  // the sender learns nothing of what becomes of it
+  const errno = load<u8>(out(), DECISION_ERRNO);
   // what waits for a device that is down is dropped: enqueue_to_backlog()
   if (postroute() && isUp(firewall, wayIface())) loop(wayIface(), multicast ? FRAME_MULTICAST : FRAME_BROADCAST);
+  store<u8>(out(), errno, DECISION_ERRNO);
   takeBack();
 }
 

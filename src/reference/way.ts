@@ -58,10 +58,11 @@ const LOOPBACK = 0x7f000001;
 const LOOPBACK_NAME = "lo";
 /** More than any TTL lasts: rules set it anew in every round. */
 const MOST_ROUNDS = 1000;
+const SCTP_BYTES = 12;
 /** Of transport headers that are longer than the shortest fragment. */
 const HEADER_BYTES: ReadonlyMap<number, number> = new Map([
   [PROTO_TCP, 20],
-  [PROTO_SCTP, 12],
+  [PROTO_SCTP, SCTP_BYTES],
 ]);
 /** ICMP header, the header that it quotes, and the ports behind that. */
 const QUOTING_BYTES = 36;
@@ -353,11 +354,14 @@ export class Way {
     const { group, broadcast, local, out } = skb.path!;
     if (group && local && out.name !== LOOPBACK_NAME) {
       const back = skb.copy();
+      const { errno } = skb.log;
       // what waits for a device that is down is dropped: enqueue_to_backlog() in net/core/dev.c
       if (this.#postrouting(back) === "on" && out.up) {
         back.frame = "loopback";
         this.#loop(back, out);
       }
+      // the sender learns nothing of what becomes of the copy
+      skb.log.errno = errno;
       // a multicast without life goes no further than the host
       if (!broadcast && skb.packet.ttl === 0) return void this.#drop(skb);
     }
@@ -542,7 +546,12 @@ export class Way {
     const zone = zoneOf(skb);
     skb.template = null;
     if (skb.told !== undefined) return this.#believe(skb, skb.told);
-    if (incoming && host.conntrackChecksum && isSummedUp(skb.packet)) skb.summed = "right";
+    if (incoming && host.conntrackChecksum) {
+      if (isSummedUp(skb.packet)) skb.summed = "right";
+      // sctp_error() makes the header writable
+      const { proto, length, headerLength } = skb.packet;
+      if (proto === PROTO_SCTP && length - headerLength >= SCTP_BYTES) pull(skb, SCTP_BYTES);
+    }
     const attached = track(skb.packet, incoming, zone, { connections, host });
     if (attached === "unknown") throw this.#unsupported("connections of its protocol are not modelled");
     skb.attached = attached;
