@@ -1,4 +1,5 @@
-// The ABI: functions over numbers. Addresses are bytes of the instance's memory; layouts are those of src/layout.ts.
+// The ABI: functions over numbers. Addresses are bytes of the instance's memory; layouts are those of src/layout.ts. The embedder
+// provides the five functions that pieces.ts declares, under "pieces".
 
 export { setAnswers } from "./answer";
 export { build, leafBoxCount, leafCount, nodeCount, treeBytes } from "./build";
