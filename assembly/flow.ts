@@ -180,7 +180,7 @@ export function zonesOf(zone: u32): u32 {
 
 export function zonesOfFlow(flow: usize): u32 {
   const id = <u32>load<u16>(flow, FLOW_ZONE);
-  return id == 0 ? 0 : zonesOf(id | ((statusOf(flow) / STATUS_ZONE_ORIGINAL) << 16));
+  return id == 0 ? 0 : zonesOf(id | (((statusOf(flow) / STATUS_ZONE_ORIGINAL) & 3) << 16));
 }
 
 export function setZone(flow: usize, zone: u32): void {

@@ -1046,7 +1046,7 @@ export const STATUS_CHANGED = 256;
 /** ... and so has its mark, its TCP state. */
 export const STATUS_MARKED = 512;
 export const STATUS_STATE = 1024;
-/** Its zone holds in the original direction alone, in that of replies alone. The highest bits. */
+/** Its zone holds in the original direction alone, in that of replies alone. Two bits side by side. */
 export const STATUS_ZONE_ORIGINAL = 2048;
 export const STATUS_ZONE_REPLY = 4096;
 /** lastEnd has been written. */
