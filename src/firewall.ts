@@ -720,7 +720,6 @@ function clausesOf(program: Program): number {
 
 export { EngineError };
 
-/** What only the reference can run. */
 /** Packets that are made here have no payload that anyone could ask. */
 function refusePayload(ruleset: Ruleset): void {
   const rule = rulesOf(ruleset).find(({ matches }) => matches.some(asksPayload));
@@ -728,6 +727,7 @@ function refusePayload(ruleset: Ruleset): void {
   throw new RuleError("it asks for the payload, which synthetic packets do not have", rule.position, rule.text);
 }
 
+/** What only the reference can run. */
 function refuseLacking(ruleset: Ruleset): void {
   const lack = engineLacks(ruleset);
   if (lack !== null) throw new UnsupportedError(lack, null);

@@ -235,6 +235,17 @@ test("what passes the budget is sampled, and said to be no proof", async (contex
   const { kind, undecided, sampled } = JSON.parse(stdout) as Record<string, unknown>;
   assert.deepEqual([code, kind, (undecided as unknown[]).length], [3, "undecided", 1]);
   assert.ok(Number(sampled) > 0);
+
+  // the engine does not know connlimit
+  const counts = "-A INPUT -m connlimit --connlimit-upto 3 -j ACCEPT";
+  const asking = temporaryFiles(context, {
+    old: FILTER([counts, ...rules]),
+    other: FILTER([counts, ...rules], "ACCEPT"),
+  });
+  const untried = await verdictree("diff", asking.old, asking.other, "--budget", "2000", "--samples", "1000");
+  assert.equal(untried.code, 3);
+  assert.match(untried.stdout, /nothing was sampled/);
+  assert.match(untried.stderr, /filter INPUT was not sampled/);
 });
 
 test("what cannot be known may be assumed, hosts resolved, sets loaded", async (context) => {

@@ -140,10 +140,9 @@ class Teller {
   }
 
   undecided(chains: readonly Undecided[], { packets, witness }: Sampled): void {
-    const tried =
-      witness === null
-        ? `no difference in ${packets.toLocaleString("en")} packets: not a proof`
-        : `a difference by sampling: ${JSON.stringify(witness)}; there may be others`;
+    const none =
+      packets === 0 ? "nothing was sampled" : `no difference in ${packets.toLocaleString("en")} packets: not a proof`;
+    const tried = witness === null ? none : `a difference by sampling: ${JSON.stringify(witness)}; there may be others`;
     if (this.#json) {
       const undecided = chains.map(({ table, chain, reason }) => ({ table, chain, reason }));
       process.stdout.write(`${JSON.stringify({ kind: "undecided", undecided, sampled: packets, witness })}\n`);

@@ -7,6 +7,7 @@ import { isOdd, writeArrival } from "../engine/records.ts";
 import { benchChain } from "../firewall.ts";
 import type { BenchChain } from "../firewall.ts";
 import { FIELD_COUNT, FIELD_CT_STATE, FIELD_MARK, FIELD_OUT_IFACE } from "../layout.ts";
+import { UnsupportedError } from "../reference/error.ts";
 import { RuleError } from "../rules/error.ts";
 import { rulesOf } from "../rules/ruleset.ts";
 import type { Hook, Rule, Ruleset } from "../rules/ruleset.ts";
@@ -63,7 +64,7 @@ export class EngineJudge {
       return benchChain(this.#ruleset, this.#ruleset.tables[0]!.name, this.#hook);
     } catch (error) {
       // what it does not model the reference alone answers
-      if (error instanceof RuleError) return null;
+      if (error instanceof RuleError || error instanceof UnsupportedError) return null;
       throw error;
     }
   }

@@ -28,7 +28,7 @@ export interface Sampled {
 
 const PORTION = 1 << 18;
 
-/** Throws a RuleError for what the engine does not model. */
+/** Throws a RuleError or an UnsupportedError for what the engine does not model. */
 export async function sampleChain(
   oldRuleset: Ruleset,
   newRuleset: Ruleset,
