@@ -151,3 +151,9 @@ test("rule files that iptables-restore refuses are refused, but for a missing la
     else assert.throws(() => parseRuleset(text, { file: path }), RuleError, path);
   }
 });
+
+test("times end with the last date, as iptables-save of 64 bits has it", () => {
+  const rule = "-A INPUT -m time --timestart 08:00 --timestop 17:00 --weekdays Mon -j DROP";
+  const printed = printRuleset(parse(`*filter\n:INPUT ACCEPT [0:0]\n${rule}\nCOMMIT\n`));
+  assert.match(printed, /--timestop 17:00:00 --weekdays Mon --datestop 2038-01-19T03:14:07 -j DROP/);
+});

@@ -150,7 +150,8 @@ const time: Extension<TimeMatch> = {
             .map((day) => WEEK[day - 1]!)
             .join(",")}`) +
       (dateStart === 0 ? "" : ` --datestart ${date.print(dateStart, 4)}`) +
-      (dateStop === LAST_DATE ? "" : ` --datestop ${date.print(dateStop, 4)}`) +
+      // always: the last date is not what time_print_date() of iptables takes for none where a long has 64 bits
+      ` --datestop ${date.print(dateStop, 4)}` +
       (match.localZone ? " --kerneltz" : "") +
       (match.contiguous ? " --contiguous" : "")
     );
