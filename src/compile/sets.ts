@@ -1,7 +1,7 @@
 // Sets of ipset, as rules ask them: addresses alone that nothing changes are intervals, all others are looked up by hashing.
 
 import { prefixMask } from "../net/address.ts";
-import { SET_TYPES } from "../rules/ruleset.ts";
+import { rulesOf, SET_TYPES } from "../rules/ruleset.ts";
 import type { IpSet, Ruleset, SetElement } from "../rules/ruleset.ts";
 import { complement, EMPTY, intersect, unionOf } from "./intervals.ts";
 import type { Intervals } from "./intervals.ts";
@@ -78,10 +78,6 @@ export class IpsetTable {
 
 function marks({ skbmark }: SetElement): boolean {
   return skbmark !== null;
-}
-
-function* rulesOf({ tables }: Ruleset) {
-  for (const { chains } of tables) for (const { rules } of chains) yield* rules;
 }
 
 function pairsOf(set: Intervals): (readonly [number, number])[] {
