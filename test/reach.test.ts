@@ -4,13 +4,9 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { endsAt } from "../src/diff/arrivals.ts";
-import { BudgetError, FALSE, TRUE } from "../src/diff/diagram.ts";
-import type { Node } from "../src/diff/diagram.ts";
-import { ALL_FIELDS, FIRST_GUARD_BIT } from "../src/diff/space.ts";
+import { BudgetError } from "../src/diff/diagram.ts";
 import { packetsToward } from "../src/diff/toward.ts";
 import type { Place, Toward } from "../src/diff/toward.ts";
-import { pointOf, witnessOf } from "../src/diff/witness.ts";
-import type { Point } from "../src/diff/witness.ts";
 import type { Host } from "../src/host/host.ts";
 import { parseHost } from "../src/host/parse.ts";
 import { parseAddress } from "../src/net/address.ts";
@@ -24,8 +20,9 @@ import type { Ruleset } from "../src/rules/ruleset.ts";
 import { drawHost } from "./support/arbitrary-host.ts";
 import { drawRuleset } from "./support/arbitrary-rules.ts";
 import { temporaryFiles, verdictree } from "./support/command.ts";
-import { pointAt, unshared } from "./support/diff-brute.ts";
+import { unshared } from "./support/diff-brute.ts";
 import { Draw } from "./support/draw.ts";
+import { packetsAround } from "./support/reaching.ts";
 
 const WORLDS = Number(process.env["VERDICTREE_REACH_WORLDS"] ?? 150);
 const SEED = Number(process.env["VERDICTREE_REACH_SEED"] ?? 1);
@@ -33,7 +30,7 @@ const BUDGET = { nodes: 2_000_000, steps: 20_000_000 };
 
 /** How many packets end there, and how many do not; each held to the reference. */
 function checkPackets(
-  { space, universe, packets }: Toward,
+  toward: Toward,
   place: Place,
   ruleset: Ruleset,
   host: Host,
@@ -41,11 +38,8 @@ function checkPackets(
   count: number,
 ): readonly [inside: number, around: number] {
   let [inside, around] = [0, 0];
-  const points = pointsAround({ space, universe, packets }, draw, count);
-  for (const point of points) {
-    const leaf = leafAt(packets, point, space);
-    if (leaf === null || pointAt(universe, point, [], { space }) === FALSE) continue;
-    const { ct_state: _state, ...line } = witnessOf(point, space, "PREROUTING").line;
+  for (const packet of packetsAround(toward, draw, count)) {
+    const { line, point } = packet;
     const arrival = parseArrival(JSON.stringify(line), "packet", 1, host);
     let ends: boolean;
     try {
@@ -57,7 +51,7 @@ function checkPackets(
       throw error;
     }
     assert.equal(
-      leaf === TRUE,
+      packet.inside,
       ends,
       `${JSON.stringify(line)} to ${JSON.stringify(place)}\n${printRuleset(ruleset)}\n${JSON.stringify(host.interfaces)}`,
     );
@@ -65,40 +59,6 @@ function checkPackets(
     else around++;
   }
   return [inside, around];
-}
-
-/** Some of them, others that one field of another packet leads out of them, and any. */
-function* pointsAround(
-  { space, universe, packets }: Pick<Toward, "space" | "universe" | "packets">,
-  draw: Draw,
-  count: number,
-): Generator<Point> {
-  const { diagram } = space;
-  const sets = [universe];
-  const some = diagram.exists(packets, (bit) => bit >= FIRST_GUARD_BIT);
-  if (diagram.and(some, universe) !== FALSE) sets.push(diagram.and(some, universe));
-  const drawn = (set: Node): Point => pointOf(set, space, () => draw.word() / 2 ** 32);
-  for (let n = 0; n < count; n++) {
-    const point = drawn(sets.at(draw.chance(0.8) ? -1 : 0)!);
-    if (draw.chance(0.5)) yield point;
-    else {
-      const { name } = draw.pick(ALL_FIELDS);
-      yield { ...point, [name]: drawn(universe)[name] };
-    }
-  }
-}
-
-/** null: it hangs on guards. */
-function leafAt(node: Node, point: Point, { diagram }: Toward["space"]): Node | null {
-  let here = node;
-  while (!diagram.isLeaf(here)) {
-    const bit = diagram.bitOf(here);
-    const field = ALL_FIELDS.find(({ first, end }) => first <= bit && bit < end);
-    if (field === undefined) return null;
-    const one = Math.floor(point[field.name] / 2 ** (field.end - 1 - bit)) % 2 === 1;
-    here = one ? diagram.highOf(here) : diagram.lowOf(here);
-  }
-  return here;
 }
 
 function exampleOf(name: string): { readonly ruleset: Ruleset; readonly host: Host } {

@@ -9,7 +9,7 @@ import type { Answer } from "./classifiers.ts";
 import { askOracle } from "./oracle.ts";
 
 /** One line of the oracle's output, as far as it is compared. */
-interface KernelLine {
+export interface KernelLine {
   readonly verdict: Outcome["verdict"] | "held";
   readonly where?: string;
   readonly out?: string;
