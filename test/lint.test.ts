@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { diffRulesets } from "../src/diff/diff.ts";
-import { lintRuleset } from "../src/lint/lint.ts";
+import { FINDINGS, lintRuleset } from "../src/lint/lint.ts";
 import type { Finding } from "../src/lint/lint.ts";
 import { withoutRule } from "../src/lint/published.ts";
 import { RuleError } from "../src/rules/error.ts";
@@ -17,6 +17,7 @@ import { drawRuleset } from "./support/arbitrary-rules.ts";
 import { temporaryFiles, verdictree } from "./support/command.ts";
 import { unshared } from "./support/diff-brute.ts";
 import { Draw } from "./support/draw.ts";
+import { sarifErrors } from "./support/sarif.ts";
 
 const WORLDS = Number(process.env["VERDICTREE_LINT_WORLDS"] ?? 60);
 const SEED = Number(process.env["VERDICTREE_LINT_SEED"] ?? 1);
@@ -145,6 +146,15 @@ async function removalChanges(ruleset: Ruleset, finding: Finding): Promise<strin
   return "";
 }
 
+/** More than a small budget is for. */
+const SCATTERED = FILTER(
+  [],
+  Array.from(
+    { length: 200 },
+    (_, i) => `-A INPUT -s 10.${i}.0.0/16 -d 10.${255 - i}.0.0/16 -p tcp -m tcp --dport ${i}:${i + 500} -j ACCEPT`,
+  ),
+);
+
 const SHADOWED = FILTER([], ["-A INPUT -p tcp -j ACCEPT", "-A INPUT -p tcp -m tcp --dport 22 -j REJECT"]);
 
 test("lint tells machines where a finding stands, and exits with 1", async (context) => {
@@ -186,14 +196,45 @@ test("lint writes a SARIF log in which results name their rules and places", asy
   assert.deepEqual([new URL(artifactLocation.uri).pathname, region.startLine], [rules, 6]);
 });
 
+test("logs are valid SARIF 2.1.0: findings of each kind, none, what is undecided, and files of odd names", async (context) => {
+  const files = temporaryFiles(context, {
+    "with blanks, 100% ä#?.v4": SHADOWED,
+    good: FILTER([], ["-A INPUT -p tcp -j ACCEPT"]),
+    large: SCATTERED,
+    closed: readFileSync("examples/docker-host/rules.txt", "utf8").replace("-P INPUT ACCEPT", "-P INPUT DROP"),
+  });
+  const told: string[] = [];
+  const check = async (code: number, ...args: readonly string[]): Promise<void> => {
+    const ran = await verdictree("lint", ...args, "--sarif");
+    assert.equal(ran.code, code, ran.stderr);
+    const log = JSON.parse(ran.stdout) as {
+      readonly runs: readonly { readonly results: readonly { ruleId: string }[] }[];
+    };
+    assert.deepEqual(sarifErrors(log), [], args.join(" "));
+    told.push(...log.runs[0]!.results.map(({ ruleId }) => ruleId));
+  };
+  await check(1, files["with blanks, 100% ä#?.v4"]);
+  await check(0, files.good);
+  await check(3, files.large, "--budget", "2000");
+  await check(1, files.closed, "--host", "examples/docker-host/host.json");
+  for (const { text, told: expected } of CASES) {
+    if (expected.every((each) => told.includes(each.split(" ")[0]!))) continue;
+    await check(1, temporaryFiles(context, { rules: text }).rules);
+  }
+  assert.deepEqual([...new Set(told)].sort(), Object.keys(FINDINGS).sort());
+});
+
+test("the schema finds what is not SARIF 2.1.0", () => {
+  assert.deepEqual(sarifErrors({ version: "2.1.0", runs: [] }), []);
+  assert.notDeepEqual(sarifErrors({ version: "2.0.0", runs: [] }), []);
+  const results = [{ message: { text: "" }, level: "loud" }];
+  assert.notDeepEqual(sarifErrors({ version: "2.1.0", runs: [{ tool: { driver: { name: "n" } }, results }] }), []);
+});
+
 test("lint exits with 0 where nothing is found, and with 3 where its budget does not suffice", async (context) => {
-  const scattered = Array.from(
-    { length: 200 },
-    (_, i) => `-A INPUT -s 10.${i}.0.0/16 -d 10.${255 - i}.0.0/16 -p tcp -m tcp --dport ${i}:${i + 500} -j ACCEPT`,
-  );
   const { good, large } = temporaryFiles(context, {
     good: FILTER([], ["-A INPUT -p tcp -j ACCEPT"]),
-    large: FILTER([], scattered),
+    large: SCATTERED,
   });
   const { code, stdout } = await verdictree("lint", good);
   assert.deepEqual([code, stdout], [0, "no finding\n"]);
