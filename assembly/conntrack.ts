@@ -6,6 +6,10 @@
 // record for all (`TOLD`), just long enough for nat.
 
 import {
+  CONNBYTES_AVERAGE,
+  CONNBYTES_BYTES,
+  CONNBYTES_ORIGINAL,
+  CONNBYTES_REPLY,
   CONNECTION_DIRECTION,
   CONNECTION_MARK,
   CONNECTION_ORIGINAL_DPORT,
@@ -50,6 +54,7 @@ import {
   FIELD_DST,
   FIELD_FACTS,
   FIELD_ICMP,
+  FIELD_LENGTH,
   FIELD_MARK,
   FIELD_PROTO,
   FIELD_SPORT,
@@ -85,6 +90,9 @@ import {
   addStatus,
   allocateFlow,
   bury,
+  bytesCarried,
+  carry,
+  countsCarried,
   discard,
   dstOf,
   find,
@@ -93,6 +101,7 @@ import {
   foundReply,
   insert,
   now,
+  packetsCarried,
   portsOf,
   protoOf,
   setExpiry,
@@ -117,10 +126,10 @@ export let ct: usize = 0;
 /** The packet goes in the direction of the replies: 1. */
 export let ctReply: u32 = 0;
 /** The connection that first packets have whose state is told. */
-export const TOLD = memory.data(104, 16);
+export const TOLD = memory.data(136, 16);
 
 /** Stands for the connection of a packet of which a rule of raw has said how it is to be tracked: all zeros. */
-const TEMPLATE = memory.data(104, 16);
+export const TEMPLATE = memory.data(104, 16);
 let templateMarkAt: usize = 0;
 
 /** How a rule of raw wants the packet to be tracked (TEMPLATE_ bits); 0: none has said so. */
@@ -298,6 +307,7 @@ export function track(packet: usize, detail: usize, incoming: bool): i32 {
       if (fresh) discard(flow);
       return TRACKED;
     }
+    if (countsCarried && result == PACKET_ACCEPTED) carry(flow, reply, get(packet, FIELD_LENGTH));
     setConnection(flow, reply);
     const state = reply != 0 || (status & STATUS_SEEN_REPLY) != 0 ? CT_ESTABLISHED : CT_NEW;
     if (reply != 0 && (status & STATUS_SEEN_REPLY) == 0) addStatus(flow, STATUS_SEEN_REPLY | STATUS_CHANGED);
@@ -342,7 +352,7 @@ function relate(packet: usize, detail: usize, zones: u32): i32 {
 // -- tuples
 
 /** Source and destination part of the protocol's tuple, 16 bits each, the source low. */
-function portsFrom(packet: usize, detail: usize): u32 {
+export function portsFrom(packet: usize, detail: usize): u32 {
   const proto = get(packet, FIELD_PROTO);
   if (proto == TCP || proto == UDP) return get(packet, FIELD_SPORT) | (get(packet, FIELD_DPORT) << 16);
   if (proto == ICMP) return get(packet, FIELD_SPORT) | (get(packet, FIELD_ICMP) << 16);
@@ -452,6 +462,26 @@ export function isAsked(what: u32, a: u32, b: u32): bool {
     value = <u32>max<f64>(0, floor<f64>(load<f64>(flow, FLOW_EXPIRES) - now));
   }
   return a <= value && value <= b;
+}
+
+/** connbytes_mt() in net/netfilter/xt_connbytes.c. `what`: CONNBYTES_. */
+export function hasCarried(what: u32, least: u64, most: u64): bool {
+  const flow = ct;
+  let packets: u64 = 0;
+  let bytes: u64 = 0;
+  if ((what & CONNBYTES_ORIGINAL) != 0) {
+    packets += packetsCarried(flow, 0);
+    bytes += bytesCarried(flow, 0);
+  }
+  if ((what & CONNBYTES_REPLY) != 0) {
+    packets += packetsCarried(flow, 1);
+    bytes += bytesCarried(flow, 1);
+  }
+  const mode = what & 3;
+  let value: u64 = packets;
+  if (mode == CONNBYTES_BYTES) value = bytes;
+  else if (mode == CONNBYTES_AVERAGE) value = packets == 0 ? 0 : bytes / packets;
+  return least <= value && value <= most;
 }
 
 /** connmark_tg_shift(); `how`: as the field of the clause. */

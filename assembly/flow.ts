@@ -29,6 +29,8 @@
 // Packets come in batches, so the heads and records that the next ones will ask for are loaded side by side (`warm` in
 // conntrack.ts): with a million flows that alone doubles the rate.
 //
+// Where a rule asks what connections have carried (connbytes), counters follow each record.
+//
 // Buckets, heads of chains and the heap: 20 bytes for each flow that there may be (nf_conntrack_max). Records come in chunks as they
 // are needed and are used again.
 //
@@ -38,6 +40,9 @@ import {
   FLOW_BY_SOURCE_NEXT,
   FLOW_BY_SOURCE_PREVIOUS,
   FLOW_BYTES,
+  FLOW_CARRIED,
+  FLOW_CARRIED_BYTES,
+  FLOW_COUNTING_BYTES,
   FLOW_ENDED_BEFORE,
   FLOW_EXPIRES,
   FLOW_PROTO,
@@ -65,6 +70,9 @@ let bucketCount: u32 = 0;
 let sourceHeads: usize = 0;
 let sourceCount: u32 = 0;
 
+/** Counters follow the records. */
+export let countsCarried = false;
+let recordBytes: usize = FLOW_BYTES;
 /** Records that are free, chained by their first word. */
 let free: usize = 0;
 /** Records of flows that have ended since the packet came, chained. */
@@ -109,9 +117,11 @@ const ALL_SLOTS: u32 = 0xfff;
 /** Links in a bucket when there are as many flows as there may be, on average: of twelve. */
 const MOST_FILLED: u32 = 10;
 
-/** Makes room for the links of `flows` flows; 0: there is no memory. */
-export function setFlows(flows: u32): u32 {
+/** Makes room for the links of `flows` flows; 0: there is no memory. `counting`: what they carry is counted. */
+export function setFlows(flows: u32, counting: bool): u32 {
   most = flows;
+  countsCarried = counting;
+  recordBytes = counting ? FLOW_COUNTING_BYTES : FLOW_BYTES;
   bucketCount = <u32>((<u64>flows * 2) / MOST_FILLED) + 64;
   sourceCount = flows + 64;
   buckets = allocate((<usize>bucketCount) << BUCKET_SHIFT);
@@ -324,15 +334,18 @@ function clear(flow: usize): void {
   v128.store(flow, zero, 64);
   v128.store(flow, zero, 80);
   store<u64>(flow, 0, 96);
+  if (!countsCarried) return;
+  v128.store(flow, zero, FLOW_CARRIED);
+  v128.store(flow, zero, FLOW_CARRIED + FLOW_CARRIED_BYTES);
 }
 
 function addChunk(): bool {
-  const chunk = allocate(<usize>CHUNK_FLOWS * FLOW_BYTES);
+  const chunk = allocate(<usize>CHUNK_FLOWS * recordBytes);
   if (chunk == 0) return false;
   store<u32>(chunks + ((<usize>chunkCount) << 2), <u32>chunk);
   chunkCount++;
   for (let i: u32 = CHUNK_FLOWS; i > 0; i--) {
-    const flow = chunk + <usize>(i - 1) * FLOW_BYTES;
+    const flow = chunk + <usize>(i - 1) * recordBytes;
     store<u16>(flow, 0, FLOW_STATUS);
     store<u32>(flow, <u32>free);
     free = flow;
@@ -360,6 +373,23 @@ export function bury(): void {
     limbo = <usize>load<u32>(flow, FLOW_ENDED_BEFORE);
     giveBack(flow);
   }
+}
+
+// -- what a flow has carried
+
+/** The flow has carried a packet of so many bytes in this direction (nf_ct_acct_update()). */
+export function carry(flow: usize, reply: u32, bytes: u32): void {
+  const at = flow + reply * FLOW_CARRIED_BYTES;
+  store<u64>(at, load<u64>(at, FLOW_CARRIED) + 1, FLOW_CARRIED);
+  store<u64>(at, load<u64>(at, FLOW_CARRIED + 8) + <u64>bytes, FLOW_CARRIED + 8);
+}
+
+export function packetsCarried(flow: usize, reply: u32): u64 {
+  return load<u64>(flow + reply * FLOW_CARRIED_BYTES, FLOW_CARRIED);
+}
+
+export function bytesCarried(flow: usize, reply: u32): u64 {
+  return load<u64>(flow + reply * FLOW_CARRIED_BYTES, FLOW_CARRIED + 8);
 }
 
 // -- confirmed flows
@@ -504,7 +534,7 @@ export function touchSwept(): u32 {
   let chunk = broomChunk;
   let number = broomFlow;
   for (let i = sweptCount; i > 0; i--) {
-    const flow = <usize>load<u32>(chunks + ((<usize>chunk) << 2)) + <usize>number * FLOW_BYTES;
+    const flow = <usize>load<u32>(chunks + ((<usize>chunk) << 2)) + <usize>number * recordBytes;
     if ((statusOf(flow) & ALIVE) == STATUS_CONFIRMED && hasExpired(flow)) {
       const proto = protoOf(flow);
       const ports = portsOf(flow, 0);
@@ -528,7 +558,7 @@ function sweep(count: u32): void {
   if (chunkCount == 0) return;
   sweptCount += count;
   for (let i: u32 = 0; i < count; i++) {
-    const flow = <usize>load<u32>(chunks + ((<usize>broomChunk) << 2)) + <usize>broomFlow * FLOW_BYTES;
+    const flow = <usize>load<u32>(chunks + ((<usize>broomChunk) << 2)) + <usize>broomFlow * recordBytes;
     if ((statusOf(flow) & ALIVE) == STATUS_CONFIRMED && hasExpired(flow)) expire(flow);
     broomFlow++;
     if (broomFlow == CHUNK_FLOWS) {
@@ -617,7 +647,7 @@ function recordCount(): u32 {
 function recordAt(number: u32): usize {
   lookedAt++;
   const chunk = <usize>load<u32>(chunks + ((<usize>(number / CHUNK_FLOWS)) << 2));
-  return chunk + <usize>(number % CHUNK_FLOWS) * FLOW_BYTES;
+  return chunk + <usize>(number % CHUNK_FLOWS) * recordBytes;
 }
 
 /** Puts the flow's time into the heap of those that come next; if there is no room nothing is known of these any more. */

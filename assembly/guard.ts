@@ -31,7 +31,9 @@ import {
   TEST_B,
   TEST_BYTES,
   TEST_C,
+  TEST_CONNBYTES,
   TEST_CONNECTION,
+  TEST_CONNLIMIT,
   TEST_FIELD,
   TEST_INTACT,
   TEST_IPSET,
@@ -55,7 +57,8 @@ import {
 } from "../src/layout";
 import { chance } from "./chance";
 import { asksBytes } from "./bytes";
-import { ct, isAsked } from "./conntrack";
+import { countConnections, UNCOUNTED } from "./connlimit";
+import { ct, hasCarried, isAsked, TEMPLATE } from "./conntrack";
 import { inIpset, startIpsets } from "./ipset";
 import { origin } from "./origin";
 import { is, IS_ORPHAN } from "./packet";
@@ -167,6 +170,16 @@ export function holds(program: usize, clause: usize, packet: usize): u32 {
     } else if (kind == TEST_CONNECTION) {
       if (ct == 0) good = load<u32>(test, TEST_C) != 0;
       else good = isAsked(load<u32>(test, TEST_FIELD), a, b) != negated;
+    } else if (kind == TEST_CONNBYTES) {
+      const range = data + a;
+      // what stands for a connection in raw carries nothing
+      if (ct == 0 || ct == TEMPLATE) return FAILS;
+      good = hasCarried(load<u32>(test, TEST_FIELD), load<u64>(range), load<u64>(range, 8)) != negated;
+    } else if (kind == TEST_CONNLIMIT) {
+      const network = load<u32>(packet + (load<u32>(test, TEST_FIELD) << 2)) & b;
+      const counted = countConnections(a, network, packet);
+      if (counted == UNCOUNTED) return DROPPED;
+      good = ((<u32>counted <= load<u32>(test, TEST_C)) as bool) != negated;
     } else if (kind == TEST_QUOTA) {
       good =
         quota(a, ((<u64>load<u32>(test, TEST_C)) << 32) | (<u64>b), load<u32>(packet, FIELD_LENGTH * 4)) != negated;

@@ -44,7 +44,7 @@ import {
 } from "../src/layout";
 import { refresh, timeoutOf } from "./conntrack";
 import { addStatus, statusOf } from "./flow";
-import { PACKET_ACCEPTED, PACKET_INVALID } from "./tcp";
+import { PACKET_ACCEPTED, PACKET_INVALID, PACKET_PASSED } from "./tcp";
 
 const CL: u8 = <u8>SCTP_CLOSED;
 const CW: u8 = <u8>SCTP_COOKIE_WAIT;
@@ -150,7 +150,8 @@ export function followSctp(flow: usize, reply: u32, detail: usize): i32 {
     if (old == next) continue;
     addStatus(flow, next == SCTP_ESTABLISHED ? STATUS_CHANGED | STATUS_ASSURED : STATUS_CHANGED);
   }
-  if (isFollowed) refresh(flow, timeoutOf(<u32>TIMEOUT_SCTP - SCTP_CLOSED + load<u8>(flow, FLOW_TCP_STATE)));
+  if (!isFollowed) return PACKET_PASSED;
+  refresh(flow, timeoutOf(<u32>TIMEOUT_SCTP - SCTP_CLOSED + load<u8>(flow, FLOW_TCP_STATE)));
   return PACKET_ACCEPTED;
 }
 

@@ -56,6 +56,8 @@ export const PACKET_INVALID: i32 = 0;
 export const PACKET_ACCEPTED: i32 = 1;
 /** The connection has ended, and the segment opens another. */
 export const PACKET_AGAIN: i32 = 2;
+/** Let through without being followed: it does not count as one of the connection's. */
+export const PACKET_PASSED: i32 = 3;
 
 // kinds of segments
 const INDEX_SYN: u32 = 0;
@@ -260,7 +262,7 @@ export function segment(flow: usize, reply: u32, flags: u32, detail: usize, loos
       setFlags(flow, reply, flagsOf(flow, reply) & SEEN_LIBERAL);
     } else {
       ignore(flow, reply, index, flags, detail, old);
-      return PACKET_ACCEPTED;
+      return PACKET_PASSED;
     }
   } else if (state == TCP_TIME_WAIT) {
     const lastFlags = load<u8>(flow, FLOW_LAST_FLAGS);
@@ -273,7 +275,7 @@ export function segment(flow: usize, reply: u32, flags: u32, detail: usize, loos
     ) {
       // it answers a stray SYN, and acknowledges no FIN (RFC 5961)
       store<u8>(flow, lastFlags & ~(<u8>LAST_CHALLENGE), FLOW_LAST_FLAGS);
-      return PACKET_ACCEPTED;
+      return PACKET_PASSED;
     }
   } else if (state == TCP_SYN_SENT2) {
     store<u8>(flow, load<u8>(flow, FLOW_LAST_FLAGS) | (<u8>LAST_SIMULTANEOUS), FLOW_LAST_FLAGS);
@@ -290,7 +292,7 @@ export function segment(flow: usize, reply: u32, flags: u32, detail: usize, loos
 
   if (checks) {
     const judged = inWindow(flow, reply, index, flags, detail);
-    if (judged == WINDOW_IGNORED) return PACKET_ACCEPTED;
+    if (judged == WINDOW_IGNORED) return PACKET_PASSED;
     if (judged == WINDOW_INVALID) {
       handleInvalid(flow, reply, index);
       return PACKET_INVALID;
@@ -322,7 +324,7 @@ export function segment(flow: usize, reply: u32, flags: u32, detail: usize, loos
       return PACKET_ACCEPTED;
     }
     // a repeated SYN does not prolong the wait
-    if (index == INDEX_SYN && old == TCP_SYN_SENT) return PACKET_ACCEPTED;
+    if (index == INDEX_SYN && old == TCP_SYN_SENT) return PACKET_PASSED;
     if (state == TCP_ESTABLISHED && timeout > unacknowledged) timeout = unacknowledged;
   } else if (
     (status & STATUS_ASSURED) == 0 &&

@@ -81,7 +81,7 @@ class Bench {
       ipsets: new IpsetTable(ruleset),
     });
     const begun = instance.exports.mark();
-    if (instance.exports.setFlows(flows) === 0) throw new Error(`there is no memory for ${flows} connections`);
+    if (instance.exports.setFlows(flows, 0) === 0) throw new Error(`there is no memory for ${flows} connections`);
     this.#tableBytes = instance.exports.mark() - begun;
     this.#room = room;
     this.#packets = instance.allocateZeroed(room * layout.PACKET_BYTES);

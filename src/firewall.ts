@@ -9,7 +9,7 @@ import { MemoryTable } from "./compile/memory.ts";
 import { asksPayload, needsOrigins, needsPayload } from "./compile/origins.ts";
 import { addressTypes } from "./compile/routes.ts";
 import { RuleTable } from "./compile/ruletable.ts";
-import { needsDatagrams, needsTracking } from "./compile/tracking.ts";
+import { countsCarried, needsDatagrams, needsTracking } from "./compile/tracking.ts";
 import { IpsetTable } from "./compile/sets.ts";
 import type { Program } from "./compile/program.ts";
 import { Batch } from "./engine/batch.ts";
@@ -68,7 +68,7 @@ import type { Arrival, Packet } from "./packet/packet.ts";
 import { NFT_READS_OTHERWISE, UnsupportedError } from "./reference/error.ts";
 import type { ClassbenchRule } from "./rules/classbench.ts";
 import { RuleError } from "./rules/error.ts";
-import { engineLacks, refuseUnmodelled } from "./rules/modelled.ts";
+import { refuseUnmodelled } from "./rules/modelled.ts";
 import { rulesOf } from "./rules/ruleset.ts";
 import type { Chain, Hook, Ruleset, TableName } from "./rules/ruleset.ts";
 import { readSpoken } from "./traffic/conversation.ts";
@@ -219,7 +219,6 @@ export class Firewall {
 
   constructor(ruleset: Ruleset, host: Host, options: FirewallOptions) {
     refuseUnmodelled(ruleset);
-    refuseLacking(ruleset);
     this.ruleset = ruleset;
     this.host = host;
     this.#stateless = options.stateless ?? false;
@@ -280,7 +279,7 @@ export class Firewall {
     });
     instance.pieces = this.datagrams;
     this.#flows = this.tracking ? (options.flows ?? FLOWS) : 0;
-    if (this.#flows > 0 && instance.exports.setFlows(this.#flows) === 0) {
+    if (this.#flows > 0 && instance.exports.setFlows(this.#flows, Number(countsCarried(ruleset))) === 0) {
       throw new EngineError(`the engine's memory (4 GiB) does not hold the table of ${this.#flows} connections`);
     }
   }
@@ -642,8 +641,8 @@ export function benchChain(
   { host = null, seed = 1 }: ChainOptions = {},
 ): BenchChain {
   refuseUnmodelled(ruleset);
-  refuseLacking(ruleset);
   refusePayload(ruleset);
+  refuseConnlimit(ruleset);
   const table = ruleset.tables.find((each) => each.name === tableName);
   const chain = table?.chains.find((each) => each.name === hook);
   if (table === undefined || chain === undefined) throw new Error(`there is no chain ${tableName}:${hook}`);
@@ -727,8 +726,13 @@ function refusePayload(ruleset: Ruleset): void {
   throw new RuleError("it asks for the payload, which synthetic packets do not have", rule.position, rule.text);
 }
 
-/** What only the reference can run. */
-function refuseLacking(ruleset: Ruleset): void {
-  const lack = engineLacks(ruleset);
-  if (lack !== null) throw new UnsupportedError(lack, null);
+/** Packets of one chain alone belong to no connections that could be counted. */
+function refuseConnlimit(ruleset: Ruleset): void {
+  const rule = rulesOf(ruleset).find(({ matches }) => matches.some(({ kind }) => kind === "connlimit"));
+  if (rule === undefined) return;
+  throw new RuleError(
+    "match connlimit asks for connections, which a chain alone does not have",
+    rule.position,
+    rule.text,
+  );
 }

@@ -182,16 +182,18 @@ export const REJECT_TCP_RESET = 256;
  * Test record: 24 bytes, evaluated in order when the boxes of a clause hold.
  *
  *   0  u32  kind     TEST_
- *   4  u32  field    FIELD_; recent: RECENT_ bits; connection: CONNECTION_
+ *   4  u32  field    FIELD_; recent: RECENT_ bits; connection: CONNECTION_; connbytes: CONNBYTES_; connlimit: FIELD_
  *   8  u32  a        masked: mask; set: byte offset of the intervals in the program's data; limit, nth: number of the
  *                    memory; random: probability of 2^31; intact: least bytes of transport header; mac: upper two bytes;
  *                    owner, mss: least; socket: nothing;
- *                    recent: number of the list; quota: number of the memory
+ *                    recent: number of the list; quota: number of the memory; connbytes: byte offset of u64 least, u64 most
+ *                    in the program's data; connlimit: number of the memory
  *  12  u32  b        masked: value; set: how many intervals; limit: credits that a packet costs; nth: every;
- *                    random: number of the memory; mac: lower four bytes; owner, mss: most; recent: seconds; quota: low half
+ *                    random: number of the memory; mac: lower four bytes; owner, mss: most; recent: seconds; quota: low half;
+ *                    connlimit: mask
  *  16  u32  c        set: another FIELD_ that may lie there instead, 0: none; limit: most credits; nth: packet;
  *                    random: number of the rule; mac: number of lo; owner: offset in the origin record; recent: hits;
- *                    quota: high half
+ *                    quota: high half; connlimit: most
  *  20  u32  negated  0 or 1
  */
 export const TEST_BYTES = 24;
@@ -254,6 +256,19 @@ export const TEST_DCCP_TYPES = 15;
 /** Option a stands in the header. */
 export const TEST_DCCP_OPTION = 16;
 export const TEST_TCP_OPTION = 17;
+
+/** What the packet's connection has carried lies in the range at a; `field`: CONNBYTES_ what, and of which directions. */
+export const TEST_CONNBYTES = 18;
+/** The network of the address in `field`, as far as b has bits, has at most c connections. */
+export const TEST_CONNLIMIT = 19;
+
+export const CONNBYTES_PACKETS = 0;
+export const CONNBYTES_BYTES = 1;
+/** Bytes of a packet, on average. */
+export const CONNBYTES_AVERAGE = 2;
+/** Bits for the directions that count together. */
+export const CONNBYTES_ORIGINAL = 4;
+export const CONNBYTES_REPLY = 8;
 
 export const CHUNKS_ANY = 0;
 export const CHUNKS_ALL = 1;
@@ -975,7 +990,8 @@ export const CUT_FIRST = 0;
 export const CUT_COUNT = 4;
 
 /*
- * Flow record: 104 bytes, a connection. Times are seconds of the packets' clock.
+ * Flow record: 104 bytes, a connection. Times are seconds of the packets' clock. Where a rule asks for it 32 more follow: for
+ * each direction u64 packets, u64 bytes.
  *
  *   0  tuple of the original direction: u32 src, u32 dst, u16 sport (ICMP: id), u16 dport (ICMP: type << 8 | code)
  *  12  tuple of the replies
@@ -1030,6 +1046,9 @@ export const FLOW_LAST_WINDOW = 100;
 export const FLOW_LAST = 102;
 export const FLOW_RETRANSMISSIONS = 103;
 export const FLOW_BYTES = 104;
+export const FLOW_CARRIED = 104;
+export const FLOW_CARRIED_BYTES = 16;
+export const FLOW_COUNTING_BYTES = 136;
 
 export const STATUS_SEEN_REPLY = 1;
 export const STATUS_ASSURED = 2;

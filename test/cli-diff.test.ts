@@ -236,7 +236,7 @@ test("what passes the budget is sampled, and said to be no proof", async (contex
   assert.deepEqual([code, kind, (undecided as unknown[]).length], [3, "undecided", 1]);
   assert.ok(Number(sampled) > 0);
 
-  // the engine does not know connlimit
+  // a chain alone has no connections that connlimit could count
   const counts = "-A INPUT -m connlimit --connlimit-upto 3 -j ACCEPT";
   const asking = temporaryFiles(context, {
     old: FILTER([counts, ...rules]),

@@ -39,7 +39,7 @@ class Flows {
     instance.exports.setGuards(instance.allocateZeroed(64), 1);
     const tables = { tracking: true, datagrams: true, nat: false, nft: false, draws: 0 };
     this.#firewall = loadHost(instance, HOST, INTERFACES, tables);
-    assert.equal(instance.exports.setFlows(most), 1);
+    assert.equal(instance.exports.setFlows(most, 0), 1);
     this.#packets = instance.allocateZeroed(BATCH * layout.PACKET_BYTES);
     this.#decisions = instance.allocate(BATCH * layout.DECISION_BYTES);
     this.#times = instance.allocate(BATCH * 8);

@@ -6,6 +6,11 @@
 // closes a stage, and what stands behind it opens the next one. Nearly all rules have one stage.
 
 import {
+  CONNBYTES_AVERAGE,
+  CONNBYTES_BYTES,
+  CONNBYTES_ORIGINAL,
+  CONNBYTES_PACKETS,
+  CONNBYTES_REPLY,
   CONNECTION_DIRECTION,
   CONNECTION_EXPIRES,
   CONNECTION_MARK,
@@ -66,7 +71,9 @@ import {
   STATUS_CONFIRMED,
   STATUS_SEEN_REPLY,
   TEST_CHUNKS,
+  TEST_CONNBYTES,
   TEST_CONNECTION,
+  TEST_CONNLIMIT,
   TEST_DCCP_OPTION,
   TEST_DCCP_TYPES,
   TEST_INTACT,
@@ -87,6 +94,7 @@ import {
   TRANSPORT_LATER,
   TRANSPORT_OFFSET_1,
 } from "../layout.ts";
+import { prefixMask } from "../net/address.ts";
 import { bucketOf } from "../net/limit.ts";
 import { TCP_FLAGS } from "../packet/packet.ts";
 import { RuleError } from "../rules/error.ts";
@@ -436,9 +444,22 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
         pure();
         both(FIELD_SRC, EMPTY);
         return;
-      case "connbytes":
+      case "connbytes": {
+        pure();
+        const { lo, hi, mode, dir, negated } = match;
+        guard({ kind: TEST_CONNBYTES, what: CONNBYTES_MODES[mode] | CONNBYTES_DIRECTIONS[dir], lo, hi, negated });
+        return;
+      }
       case "connlimit":
-        throw new Error(`match ${match.kind} was to be refused`);
+        guard({
+          kind: TEST_CONNLIMIT,
+          state: state(),
+          field: match.of === "saddr" ? FIELD_SRC : FIELD_DST,
+          mask: prefixMask(match.prefixLength),
+          most: match.limit,
+          negated: match.above,
+        });
+        return;
       case "limit":
         guard({ kind: TEST_LIMIT, state: state(), ...bucketOf(match.average, match.burst) });
         return;
@@ -481,6 +502,18 @@ const RECENT_CODES = {
   rcheck: RECENT_RCHECK,
   update: RECENT_UPDATE,
   remove: RECENT_REMOVE,
+} as const;
+
+const CONNBYTES_MODES = {
+  packets: CONNBYTES_PACKETS,
+  bytes: CONNBYTES_BYTES,
+  avgpkt: CONNBYTES_AVERAGE,
+} as const;
+
+const CONNBYTES_DIRECTIONS = {
+  original: CONNBYTES_ORIGINAL,
+  reply: CONNBYTES_REPLY,
+  both: CONNBYTES_ORIGINAL | CONNBYTES_REPLY,
 } as const;
 
 const DSCP_MASK = 0xfc;

@@ -42,7 +42,9 @@ import {
   TEST_BYTES,
   TEST_C,
   TEST_CHUNKS,
+  TEST_CONNBYTES,
   TEST_CONNECTION,
+  TEST_CONNLIMIT,
   TEST_DCCP_OPTION,
   TEST_DCCP_TYPES,
   TEST_FIELD,
@@ -177,6 +179,7 @@ class Data {
     if (known !== undefined) return known;
     const sets = tests.map((test) => {
       if (test.kind === TEST_CHUNKS) return this.#chunks(test.chunks);
+      if (test.kind === TEST_CONNBYTES) return this.#wide([test.lo, test.hi]);
       if (test.kind !== TEST_SET) return 0;
       if (isIndexed(test)) for (const count of indexOf(test.set)) this.#words.push(count);
       const at = this.byteLength;
@@ -201,6 +204,13 @@ class Data {
     words[NAT_PORT_HI / 4] = nat.portHi;
     words[NAT_BASE_PORT / 4] = nat.basePort;
     this.#words.push(...words);
+    return at;
+  }
+
+  /** Numbers of 64 bits. */
+  #wide(numbers: readonly bigint[]): number {
+    const at = this.byteLength;
+    for (const number of numbers) this.#words.push(Number(number & 0xffff_ffffn), Number(number >> 32n));
     return at;
   }
 
@@ -275,6 +285,18 @@ class Data {
         words[TEST_A / 4] = test.a;
         words[TEST_B / 4] = test.b;
         words[TEST_C / 4] = Number(test.without);
+        words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_CONNBYTES:
+        words[TEST_FIELD / 4] = test.what;
+        words[TEST_A / 4] = set;
+        words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_CONNLIMIT:
+        words[TEST_FIELD / 4] = test.field;
+        words[TEST_A / 4] = test.state;
+        words[TEST_B / 4] = test.mask;
+        words[TEST_C / 4] = test.most;
         words[TEST_NEGATED / 4] = Number(test.negated);
         break;
       case TEST_QUOTA:

@@ -3,11 +3,14 @@
 
 import { stampsKept } from "../net/recent.ts";
 import { rulesOf, TABLES } from "../rules/ruleset.ts";
-import type { Ruleset, Target } from "../rules/ruleset.ts";
+import type { Match, Ruleset, Target } from "../rules/ruleset.ts";
 import { DRAWS } from "./condition.ts";
 
 /** Targets that may draw a port by lot, and CT, whose template keeps a connmark. */
 const REMEMBERING: readonly Target["kind"][] = ["SNAT", "DNAT", "MASQUERADE", "REDIRECT", "NETMAP", "CT"];
+
+/** Matches that remember each for itself; of connlimit the number alone is used. */
+const OWN_MEMORY: readonly Match["kind"][] = ["limit", "quota", "connlimit"];
 
 /** A list of `-m recent`. */
 export interface RecentList {
@@ -33,8 +36,8 @@ export class MemoryTable {
         number++;
         const own = new Map<number, number>();
         rule.matches.forEach((match, index) => {
-          if (match.kind === "limit" || match.kind === "quota" || (match.kind === "statistic" && match.mode === "nth"))
-            own.set(index, next++);
+          const isNth = match.kind === "statistic" && match.mode === "nth";
+          if (isNth || OWN_MEMORY.includes(match.kind)) own.set(index, next++);
           else if (match.kind === "statistic" && !own.has(DRAWS)) own.set(DRAWS, next++);
         });
         const remembers = rule.target !== null && REMEMBERING.includes(rule.target.kind);

@@ -7,6 +7,7 @@
 import type {
   ORIGIN_GID,
   ORIGIN_UID,
+  TEST_CONNBYTES,
   TEST_CONNECTION,
   TEST_MAC,
   TEST_MASKED,
@@ -20,6 +21,7 @@ import {
   FIELD_COUNT,
   NONE,
   TEST_CHUNKS,
+  TEST_CONNLIMIT,
   TEST_DCCP_OPTION,
   TEST_DCCP_TYPES,
   TEST_INTACT,
@@ -106,6 +108,23 @@ export type Test =
       readonly without: boolean;
       readonly negated: boolean;
     }
+  | {
+      readonly kind: typeof TEST_CONNBYTES;
+      /** CONNBYTES_. */
+      readonly what: number;
+      readonly lo: bigint;
+      readonly hi: bigint;
+      readonly negated: boolean;
+    }
+  | {
+      readonly kind: typeof TEST_CONNLIMIT;
+      readonly state: number;
+      /** Whose network. */
+      readonly field: number;
+      readonly mask: number;
+      readonly most: number;
+      readonly negated: boolean;
+    }
   | { readonly kind: typeof TEST_QUOTA; readonly state: number; readonly quota: bigint; readonly negated: boolean }
   | { readonly kind: typeof TEST_SOCKET; readonly negated: boolean }
   | {
@@ -140,6 +159,7 @@ const REMEMBERING: readonly Test["kind"][] = [
   TEST_MSS,
   TEST_RECENT,
   TEST_QUOTA,
+  TEST_CONNLIMIT,
   TEST_SPI,
   TEST_CHUNKS,
   TEST_DCCP_TYPES,

@@ -16,6 +16,11 @@ export function needsDatagrams(ruleset: Ruleset): boolean {
   );
 }
 
+/** Is counted what connections carry? A rule that asks switches it on. */
+export function countsCarried(ruleset: Ruleset): boolean {
+  return rulesOf(ruleset).some(({ matches }) => matches.some(({ kind }) => kind === "connbytes"));
+}
+
 export function needsTracking(ruleset: Ruleset): boolean {
   return ruleset.tables.some((table) =>
     table.chains.some((chain) =>

@@ -4,7 +4,7 @@
 // are looked through when they are asked: connections that have gone meanwhile, or of TCP are closed, are left out, but only
 // so many in one go; one that is assured is not put into a list that there is already.
 //
-// Differs: the kernel looks through a list once in 4 ms at the most.
+// Differs: the kernel looks through a list once in 4 ms at the most, and now and then through those that nobody asks for.
 
 import type { Tuple } from "../classifier.ts";
 import type { ConnlimitMatch } from "../rules/ruleset.ts";

@@ -81,8 +81,7 @@ export function meetsConnbytes({ lo, hi, negated, mode, dir }: ConnbytesMatch, {
   const bytes = counted.reduce((sum, one) => sum + one.bytes, 0);
   const average = packets === 0 ? 0 : Math.floor(bytes / packets);
   const value = BigInt({ packets, bytes, avgpkt: average }[mode]);
-  // a negated range is one whose ends are exchanged, which of a single number cannot be told
-  return (lo <= value && value <= hi) !== (negated && lo !== hi);
+  return (lo <= value && value <= hi) !== negated;
 }
 
 export function setConnmark(target: ConnmarkTarget, skb: Skb): void {

@@ -2,7 +2,7 @@
 
 import { RuleError } from "./error.ts";
 import { nameOfMatch } from "./names.ts";
-import { rulesOf, SET_TYPES } from "./ruleset.ts";
+import { SET_TYPES } from "./ruleset.ts";
 import type { IpSet, Match, Rule, Ruleset, SetRef, TableName, Target } from "./ruleset.ts";
 
 /** Sets by name. */
@@ -63,17 +63,6 @@ function refuseAll(unknown: readonly Unknown[]): void {
   const more = others.length > MOST_NAMED ? ` and ${others.length - MOST_NAMED} more` : "";
   const rest = others.length === 0 ? "" : `; so it is in ${named.join(", ")}${more}`;
   refuse(rule, `${what} is not modelled${advice}${rest}`);
-}
-
-/** What of a rule the engine does not know yet, and the reference does, as a sentence with its line; null: nothing. */
-export function engineLacks(ruleset: Ruleset): string | null {
-  for (const { matches, position } of rulesOf(ruleset)) {
-    const match = matches.find(({ kind }) => kind === "connbytes" || kind === "connlimit");
-    if (match !== undefined) {
-      return `${position.file}:${position.line}: match ${match.kind} is not modelled by the engine yet`;
-    }
-  }
-  return null;
 }
 
 function refuse(rule: Rule, reason: string): never {

@@ -331,6 +331,7 @@ export interface ConnbytesMatch {
   readonly lo: bigint;
   /** CONNBYTES_END: no end. */
   readonly hi: bigint;
+  /** Never of a single number: iptables exchanges the ends, which of equal ones cannot be told. */
   readonly negated: boolean;
   readonly mode: "packets" | "bytes" | "avgpkt";
   readonly dir: "original" | "reply" | "both";

@@ -8,6 +8,7 @@
 import {
   type AddressType,
   BUILTIN_CHAINS,
+  CONNBYTES_END,
   CT_STATES,
   REJECT_KINDS,
   TABLES,
@@ -286,6 +287,7 @@ function addCondition(draw: Draw, draft: Draft, site: Site, words: Words, option
       },
     ],
     [5, () => matches.push(conntrackOf({ states: drawStates(draw, CT_STATES), negated }))],
+    [2, () => matches.push(drawConnbytes(draw, negated))],
     [3, () => matches.push({ kind: "state", states: drawStates(draw, CT_STATES.slice(0, 5)), negated })],
     [6, () => matches.push(drawAddrtype(draw, site))],
     [9, () => matches.push({ kind: "mark", ...draw.pick(words.marks), negated })],
@@ -411,6 +413,36 @@ function conntrackOf(state: ConntrackMatch["state"]): ConntrackMatch {
   };
 }
 
+function drawConnbytes(draw: Draw, negated: boolean): Match {
+  const [lo, hi] = draw.pick<readonly [bigint, bigint]>([
+    [0n, 0n],
+    [0n, CONNBYTES_END],
+    [1n, 1n],
+    [1n, CONNBYTES_END],
+    [30n, 60n],
+    [41n, CONNBYTES_END],
+  ]);
+  const mode = draw.pick(["packets", "packets", "bytes", "avgpkt"] as const);
+  return {
+    kind: "connbytes",
+    lo,
+    hi,
+    mode,
+    dir: draw.pick(["original", "reply", "both"] as const),
+    negated: negated && lo !== hi,
+  };
+}
+
+function drawConnlimit(draw: Draw): Match {
+  return {
+    kind: "connlimit",
+    limit: draw.pick([0, 1, 1, 2, 5]),
+    above: draw.chance(0.5),
+    prefixLength: draw.pick([0, 8, 24, 31, 32]),
+    of: draw.pick(["saddr", "daddr"] as const),
+  };
+}
+
 function drawStates(draw: Draw, states: readonly CtStateName[]): CtStateName[] {
   const chosen = draw.some(states, draw.between(1, 3));
   return draw.chance(0.5) && !chosen.includes("NEW") ? states.filter((s) => s === "NEW" || chosen.includes(s)) : chosen;
@@ -462,6 +494,8 @@ function drawGuard(draw: Draw, options: RuleOptions): Match {
     const probability = draw.pick([0, 1, 0x4000_0000, 0x4000_0000, 0x2aaa_aaab, 0x7fff_ffff, 0x8000_0000]);
     return { kind: "statistic", mode: "random", probability, negated };
   }
+  // asked twice within 4 ms the kernel answers otherwise
+  if (options.clock && draw.chance(0.3)) return drawConnlimit(draw);
   const every = draw.between(1, 4);
   return { kind: "statistic", mode: "nth", every, packet: draw.below(every), negated };
 }

@@ -5,7 +5,7 @@
 
 import fc from "fast-check";
 import { rulesOf } from "../../src/rules/ruleset.ts";
-import type { Ruleset } from "../../src/rules/ruleset.ts";
+import type { Match, Ruleset } from "../../src/rules/ruleset.ts";
 import { drawHost, type HostJson } from "./arbitrary-host.ts";
 import { drawPackets, type PacketJson } from "./arbitrary-packets.ts";
 import { drawRuleset } from "./arbitrary-rules.ts";
@@ -69,13 +69,15 @@ export function drawWorld(number: number, options: WorldOptions): World {
   return { ruleset: rules, host, packets };
 }
 
+const TRACKING: readonly Match["kind"][] = ["conntrack", "state", "connbytes", "connlimit"];
+
 /** Some rule needs connection tracking, or the host has it on. */
 function tracks(rules: Ruleset, host: HostJson): boolean {
   if (host.conntrack === true) return true;
   const all = rulesOf(rules);
   return all.some(
     ({ matches, target }) =>
-      matches.some(({ kind }) => kind === "conntrack" || kind === "state") ||
+      matches.some(({ kind }) => TRACKING.includes(kind)) ||
       (target !== null && ["DNAT", "SNAT", "MASQUERADE", "REDIRECT"].includes(target.kind)),
   );
 }

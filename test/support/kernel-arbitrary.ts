@@ -48,11 +48,15 @@ export function drawKernelWorld(seed: number, packetCount: number, connections =
   const redirects = packetCount > 0 && draw.chance(0.15);
   if (redirects) Object.assign(host["sysctl"] as object, { "net/ipv4/conf/all/send_redirects": 1 });
   const drawn = drawRules(draw, draw.chance(0.2), connections);
-  // what goes round over lo comes to an end only as long as nothing sets its TTL
-  const rules = JSON.stringify(host).includes("dev lo") ? drawn.replaceAll(/--ttl-(set|inc)/g, "--ttl-dec") : drawn;
+  // what goes round over lo comes to an end only as long as nothing sets its TTL, and passes FORWARD more than once
+  const rules = JSON.stringify(host).includes("dev lo")
+    ? drawn.replaceAll(/--ttl-(set|inc)/g, "--ttl-dec").replaceAll(/-m connlimit .*?-[sd]addr/g, "")
+    : drawn;
   const tracking =
     host["conntrack"] === true ||
-    /conntrack|--state|connmark|-j (DNAT|SNAT|MASQUERADE|REDIRECT|NETMAP|CT|NOTRACK|CONNMARK)/.test(rules);
+    /conntrack|--state|conn(mark|bytes|limit)|-j (DNAT|SNAT|MASQUERADE|REDIRECT|NETMAP|CT|NOTRACK|CONNMARK)/.test(
+      rules,
+    );
   const packets: Json[] = [];
   while (packets.length < packetCount) {
     const plain = drawKernelPacket(draw, host, tracking);
@@ -352,8 +356,9 @@ function drawTransport(draw: Draw, proto: string): string[] {
 const STATES = ["NEW", "INVALID", "ESTABLISHED,RELATED", "NEW,INVALID", "UNTRACKED", "DNAT", "SNAT", "INVALID,DNAT"];
 const TYPES = ["LOCAL", "UNICAST", "BROADCAST", "MULTICAST", "LOCAL,BROADCAST", "UNREACHABLE", "BLACKHOLE"];
 
-function drawMatch(draw: Draw, { hooks, connections }: ChainKind): string {
-  if (connections && draw.chance(0.4)) return drawConnectionMatch(draw);
+function drawMatch(draw: Draw, kind: ChainKind): string {
+  const { hooks, connections } = kind;
+  if (connections && draw.chance(0.4)) return drawConnectionMatch(draw, kind);
   const limits = [
     ...(hooks.every((hook) => ["PREROUTING", "INPUT", "FORWARD"].includes(hook)) ? [" --limit-iface-in"] : []),
     ...(hooks.every((hook) => ["FORWARD", "OUTPUT", "POSTROUTING"].includes(hook)) ? [" --limit-iface-out"] : []),
@@ -372,7 +377,7 @@ function drawMatch(draw: Draw, { hooks, connections }: ChainKind): string {
   ])();
 }
 
-function drawConnectionMatch(draw: Draw): string {
+function drawConnectionMatch(draw: Draw, { builtin, hooks }: ChainKind): string {
   const address = (): string => draw.pick([...NEAR, ...OWN, "10.0.0.0/24", "8.8.8.8"]);
   const side = (): string => draw.pick(["orig", "repl"]);
   const word = draw.weighted<() => string>([
@@ -390,7 +395,23 @@ function drawConnectionMatch(draw: Draw): string {
   return draw.weighted<() => string>([
     [5, () => `-m conntrack ${state}${word()}`],
     [3, () => `-m connmark ${not(draw)}--mark ${draw.pick(MARKS)}${draw.chance(0.4) ? "/0xff" : ""}`],
+    [2, () => drawConnbytes(draw)],
+    // a packet passes FORWARD once; asked again within 4 ms the kernel does not look through its list
+    [builtin && hooks.every((hook) => hook === "FORWARD") ? 3 : 0, () => drawConnlimit(draw)],
   ])();
+}
+
+function drawConnbytes(draw: Draw): string {
+  const range = draw.pick(["0", "1:1", "2", "1:3", "40:60", "41", "80:200", "0:79"]);
+  const mode = draw.pick(["packets", "packets", "bytes", "avgpkt"]);
+  const dir = draw.pick(["original", "reply", "both"]);
+  return `-m connbytes ${not(draw)}--connbytes ${range} --connbytes-mode ${mode} --connbytes-dir ${dir}`;
+}
+
+function drawConnlimit(draw: Draw): string {
+  const limit = `${not(draw)}--connlimit-${draw.pick(["upto", "above"])} ${draw.pick([0, 1, 2, 3, 5])}`;
+  const side = draw.pick(["saddr", "daddr"]);
+  return `-m connlimit ${limit} --connlimit-mask ${draw.pick([0, 8, 24, 31, 32])} --connlimit-${side}`;
 }
 
 function drawConnectionTarget(draw: Draw, { table }: ChainKind): string {

@@ -27,6 +27,9 @@ interface Sent {
 
 /** With so many packets for which the kernel draws lots a sequence ends. */
 const MOST_LOTS = 8;
+/** Within 4 ms the kernel looks through the connections of a connlimit once; so many packets, and no datagrams become a stream. */
+const APART = 0.006;
+const MOST_APART = 150;
 const OPENING = ["S", "S", "S", "S", "A", "PA", "SEC"];
 const CLIENT = ["S", "A", "A", "A", "PA", "FA", "FA", "R", "RA", "F", "NONE", "FPU", "SA"];
 const SERVER = ["SA", "SA", "SA", "SA", "A", "A", "FA", "FA", "R", "RA", "S", "NONE"];
@@ -63,7 +66,10 @@ export function drawKernelSequence(seed: number, packetCount: number, connection
       if (!(error instanceof UnsupportedError)) throw error;
     }
   }
-  return { rules, host: tracked, packets, args: ["--trace", "--conntrack"] };
+  const apart = rules.includes("connlimit")
+    ? packets.slice(0, MOST_APART).map((line) => ({ ...line, wait: APART }))
+    : packets;
+  return { rules, host: tracked, packets: apart, args: ["--trace", "--conntrack"] };
 }
 
 function nextPacket(draw: Draw, host: Json, sent: readonly Sent[]): Json {
