@@ -35,6 +35,7 @@ import {
   TEST_CONNECTION,
   TEST_CONNLIMIT,
   TEST_FIELD,
+  TEST_HASHLIMIT,
   TEST_INTACT,
   TEST_IPSET,
   TEST_KIND,
@@ -59,6 +60,7 @@ import { chance } from "./chance";
 import { asksBytes } from "./bytes";
 import { countConnections, UNCOUNTED } from "./connlimit";
 import { ct, hasCarried, isAsked, TEMPLATE } from "./conntrack";
+import { belowRate, startHashTables } from "./hashlimit";
 import { inIpset, startIpsets } from "./ipset";
 import { origin } from "./origin";
 import { is, IS_ORPHAN } from "./packet";
@@ -88,6 +90,7 @@ export function startPacket(index: u32, time: f64): void {
   packetIndex = index;
   now = time;
   startIpsets(time);
+  startHashTables(time);
 }
 
 /** Where a rule's template keeps its connmark. `state`: the rule's memory. */
@@ -167,6 +170,10 @@ export function holds(program: usize, clause: usize, packet: usize): u32 {
       const forwarded = load<u32>(packet, FIELD_OUT_IFACE * 4) != 0 && !has(ORIGIN_HAS_SOCKET);
       const ttl = load<u32>(packet, FIELD_TTL * 4) + <u32>forwarded;
       good = recent(a, flags, b, load<u32>(test, TEST_C), negated, address, ttl, floor<f64>(now * 1000 + 0.5));
+    } else if (kind == TEST_HASHLIMIT) {
+      const below = belowRate(a, packet);
+      if (below == DROPPED) return DROPPED;
+      good = (below == HOLDS) != negated;
     } else if (kind == TEST_CONNECTION) {
       if (ct == 0) good = load<u32>(test, TEST_C) != 0;
       else good = isAsked(load<u32>(test, TEST_FIELD), a, b) != negated;

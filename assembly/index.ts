@@ -16,6 +16,7 @@ export { beginPacket, run, setLookUp, settleCounters, setTrace, traceCount } fro
 export { allocate, mark, release, setPageLimit } from "./memory";
 export { setOrigins } from "./origin";
 export { setLists } from "./recent";
+export { setHashTables } from "./hashlimit";
 export { tally } from "./tally";
 export { generate } from "./traffic";
 export { way } from "./way";

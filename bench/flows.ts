@@ -19,6 +19,7 @@ import { RuleTable } from "../src/compile/ruletable.ts";
 import { IpsetTable } from "../src/compile/sets.ts";
 import { loadChains, loadHost } from "../src/engine/host.ts";
 import { Instance } from "../src/engine/instance.ts";
+import { loadHashTables } from "../src/engine/hashtables.ts";
 import { loadLists } from "../src/engine/lists.ts";
 import type { Host } from "../src/host/host.ts";
 import { parseHost } from "../src/host/parse.ts";
@@ -69,6 +70,7 @@ class Bench {
     instance.exports.setLookUp(instance.allocateZeroed(rules.count * 16), instance.allocate(8 * (rules.count + 1)));
     instance.exports.setGuards(instance.allocateZeroed((memory.count + 1) * 16), seed);
     loadLists(instance, memory.lists);
+    loadHashTables(instance, memory.hashTables);
     this.#firewall = loadHost(instance, host, this.interfaces, {
       ...{ tracking: true, datagrams: true, nat: true, nft: false },
       draws: memory.count,
@@ -78,6 +80,7 @@ class Bench {
       addressesOf: addressTypes(host, this.interfaces),
       stateOf: (rule, match) => memory.numberOf(rule, match),
       listOf: (name) => memory.listOf(name),
+      hashTableOf: (name) => memory.hashTableOf(name),
       ipsets: new IpsetTable(ruleset),
     });
     const begun = instance.exports.mark();

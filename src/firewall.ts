@@ -23,6 +23,7 @@ import { quotedOf, readGenerated } from "./engine/generated.ts";
 import type { BytesOf } from "./engine/generated.ts";
 import { EngineError, Instance } from "./engine/instance.ts";
 import { loadIpsets } from "./engine/ipsets.ts";
+import { loadHashTables } from "./engine/hashtables.ts";
 import { loadLists } from "./engine/lists.ts";
 import { changedBy, writeOrigin } from "./engine/origins.ts";
 import {
@@ -236,6 +237,7 @@ export class Firewall {
       addressesOf: addressTypes(host, this.interfaces),
       stateOf: (rule, match) => memory.numberOf(rule, match),
       listOf: (name) => memory.listOf(name),
+      hashTableOf: (name) => memory.hashTableOf(name),
       ipsets,
       mostSetBoxes: 0,
     };
@@ -249,6 +251,7 @@ export class Firewall {
     instance.exports.setLookUp(this.#counters, stack);
     instance.exports.setGuards(states, options.seed ?? 1);
     loadLists(instance, memory.lists);
+    loadHashTables(instance, memory.hashTables);
     loadIpsets(instance, ipsets, this.interfaces);
     const defragments = this.tracking || needsDatagrams(ruleset);
     this.#firewall = loadHost(instance, host, this.interfaces, {
@@ -659,12 +662,14 @@ export function benchChain(
     addressesOf: host === null ? null : addressTypes(host, interfaces),
     stateOf: (rule, match) => memory.numberOf(rule, match),
     listOf: (name) => memory.listOf(name),
+    hashTableOf: (name) => memory.hashTableOf(name),
     ipsets,
     mostSetBoxes: Math.floor(MOST_SET_BOXES / Math.max(1, ipsets.askers)),
   });
   const batch = new Batch(program, {
     stateCount: memory.count,
     lists: memory.lists,
+    hashTables: memory.hashTables,
     ipsets: { table: ipsets, interfaces },
     seed,
   });
@@ -721,7 +726,7 @@ export { EngineError };
 
 /** Packets that are made here have no payload that anyone could ask. */
 function refusePayload(ruleset: Ruleset): void {
-  const rule = rulesOf(ruleset).find(({ matches }) => matches.some(asksPayload));
+  const rule = rulesOf(ruleset).find(asksPayload);
   if (rule === undefined) return;
   throw new RuleError("it asks for the payload, which synthetic packets do not have", rule.position, rule.text);
 }

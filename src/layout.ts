@@ -187,7 +187,7 @@ export const REJECT_TCP_RESET = 256;
  *                    memory; random: probability of 2^31; intact: least bytes of transport header; mac: upper two bytes;
  *                    owner, mss: least; socket: nothing;
  *                    recent: number of the list; quota: number of the memory; connbytes: byte offset of u64 least, u64 most
- *                    in the program's data; connlimit: number of the memory
+ *                    in the program's data; connlimit: number of the memory; hashlimit: number of the table
  *  12  u32  b        masked: value; set: how many intervals; limit: credits that a packet costs; nth: every;
  *                    random: number of the memory; mac: lower four bytes; owner, mss: most; recent: seconds; quota: low half;
  *                    connlimit: mask
@@ -277,6 +277,9 @@ export const CHUNKS_ONLY = 2;
 /** It is in set number a; field: SHOW_ bits. */
 export const TEST_IPSET = 20;
 
+/** It is below the rate of table a of -m hashlimit; a packet that shows no ports, or finds no room, is dropped. */
+export const TEST_HASHLIMIT = 21;
+
 /** Bit n: part n of an element is the packet's source; then how many parts the rule names, and whether exceptions hold. */
 export const SHOW_PARTS_SHIFT = 8;
 export const SHOW_NOMATCH = 0x10000;
@@ -309,6 +312,55 @@ export const ENTRY_ADDRESS = 8;
 export const ENTRY_TTL = 12;
 export const ENTRY_STAMPS = 16;
 export const ENTRY_NEXT = 20;
+
+/*
+ * Table of -m hashlimit: 96 bytes.
+ *
+ *   0  u32  parts     HASH_ bits
+ *   4  u32  srcMask, 8 u32 dstMask
+ *  12  u32  most      entries
+ *  16  u32  count     slots in use
+ *  20  u32  slots     how many, a power of two; 0: none yet
+ *  24  u32  entries   their address; open addressing without graves
+ *  28  u32  spare     as many slots to move to; 0: none yet
+ *  32  f64  expire, 40 f64 gcInterval, 48 f64 interval    milliseconds
+ *  56  u64  cost      of a packet, of 16 bytes; of a window the rate
+ *  64  u64  cap       most credits; of bytes how often the bucket is filled at once; of a window what it takes
+ *  72       (zero)
+ * Entry: 48 bytes: u32 1 if it is in use, u32 src, u32 dst, u32 ports (source << 16 | destination), f64 expires, f64 since
+ * (milliseconds), u64 credits (of a window what came), u64 refills of bytes (of a window 1 if the one before was above the rate).
+ */
+export const HASHLIMIT_BYTES = 96;
+export const HASHLIMIT_PARTS = 0;
+export const HASHLIMIT_SRC_MASK = 4;
+export const HASHLIMIT_DST_MASK = 8;
+export const HASHLIMIT_MOST = 12;
+export const HASHLIMIT_COUNT = 16;
+export const HASHLIMIT_SLOTS = 20;
+export const HASHLIMIT_ENTRIES = 24;
+export const HASHLIMIT_SPARE = 28;
+export const HASHLIMIT_EXPIRE = 32;
+export const HASHLIMIT_GC = 40;
+export const HASHLIMIT_INTERVAL = 48;
+export const HASHLIMIT_COST = 56;
+export const HASHLIMIT_CAP = 64;
+
+export const HASH_BY_SRC = 1;
+export const HASH_BY_SPORT = 2;
+export const HASH_BY_DST = 4;
+export const HASH_BY_DPORT = 8;
+export const HASH_OF_BYTES = 16;
+/** What came in a window of time is compared; else tokens are taken. */
+export const HASH_OF_WINDOWS = 32;
+
+export const HASHED_BYTES = 48;
+export const HASHED_SRC = 4;
+export const HASHED_DST = 8;
+export const HASHED_PORTS = 12;
+export const HASHED_EXPIRES = 16;
+export const HASHED_SINCE = 24;
+export const HASHED_LEFT = 32;
+export const HASHED_MORE = 40;
 
 /*
  * Ipset record: 96 bytes, a set that is looked up by hashing. Lists of sets have members alone.

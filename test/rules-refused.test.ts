@@ -48,6 +48,10 @@ test("the negation behind an option is refused with a hint", () => {
 
 test("options in wrong places are refused", () => {
   refused({
+    "-A INPUT -m hashlimit --hashlimit-upto 1b/s --hashlimit-burst 200b --hashlimit-name a": [
+      "200b",
+      /divides by zero/,
+    ],
     "-A INPUT --dport 80": ["--dport", /must stand behind -m tcp or -m udp/],
     "-A INPUT --dport 80 -p tcp": ["--dport", /must stand behind/],
     "-A INPUT -p tcp --foo": ["--foo", /unknown option --foo/],
@@ -295,6 +299,8 @@ test("what is parsed and not modelled is refused for running, with its rule", ()
       /^test:2:1: match helper is not modelled; .*--assume 'helper=match' or/,
     "*filter\n-A OUTPUT -m owner --gid-owner 5 --suppl-groups\nCOMMIT\n":
       /--suppl-groups of match owner is not modelled; /,
+    "*filter\n-A INPUT -m hashlimit --hashlimit-upto 1/s --hashlimit-name a\n-A INPUT -m hashlimit --hashlimit-upto 99b/s --hashlimit-name a\nCOMMIT\n":
+      /^test:3:1: table a of match hashlimit, which another rule fills by another measure, is not modelled/,
     "*filter\n-A FORWARD -j TEE --gateway 10.0.0.1\nCOMMIT\n": /target TEE is not modelled$/m,
     "*filter\n-A INPUT -m set --match-set a src\n-A INPUT -p tcp -m osf --genre Linux\nCOMMIT\n":
       /set a, which is not loaded \(--ipset\), .*; so it is in filter INPUT:2 \(match osf\)/,

@@ -76,6 +76,7 @@ import {
   TEST_CONNLIMIT,
   TEST_DCCP_OPTION,
   TEST_DCCP_TYPES,
+  TEST_HASHLIMIT,
   TEST_INTACT,
   TEST_IPSET,
   TEST_LIMIT,
@@ -135,6 +136,8 @@ export interface ConditionContext {
   stateOf(rule: number, match: number): number;
   /** Number of a list of `-m recent`. */
   listOf(name: string): number;
+  /** Number of a table of `-m hashlimit`. */
+  hashTableOf(name: string): number;
   readonly ipsets: IpsetTable;
   /** Boxes that one rule may become by a set of ipset; larger sets are tested. */
   readonly mostSetBoxes: number;
@@ -419,6 +422,9 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
         return;
       case "quota":
         guard({ kind: TEST_QUOTA, state: state(), quota: match.quota, negated: match.negated });
+        return;
+      case "hashlimit":
+        guard({ kind: TEST_HASHLIMIT, table: context.hashTableOf(match.name), negated: match.above });
         return;
       case "physdev": {
         pure();

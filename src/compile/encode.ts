@@ -48,6 +48,7 @@ import {
   TEST_DCCP_OPTION,
   TEST_DCCP_TYPES,
   TEST_FIELD,
+  TEST_HASHLIMIT,
   TEST_INTACT,
   TEST_IPSET,
   TEST_MAC,
@@ -303,6 +304,10 @@ class Data {
         words[TEST_A / 4] = test.state;
         words[TEST_B / 4] = Number(test.quota & 0xffff_ffffn);
         words[TEST_C / 4] = Number(test.quota >> 32n);
+        words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_HASHLIMIT:
+        words[TEST_A / 4] = test.table;
         words[TEST_NEGATED / 4] = Number(test.negated);
         break;
       case TEST_SOCKET:

@@ -3,7 +3,7 @@
 
 import { stampsKept } from "../net/recent.ts";
 import { rulesOf, TABLES } from "../rules/ruleset.ts";
-import type { Match, Ruleset, Target } from "../rules/ruleset.ts";
+import type { HashlimitMatch, Match, Ruleset, Target } from "../rules/ruleset.ts";
 import { DRAWS } from "./condition.ts";
 
 /** Targets that may draw a port by lot, and CT, whose template keeps a connmark. */
@@ -23,7 +23,10 @@ export interface RecentList {
 export class MemoryTable {
   readonly count: number;
   readonly lists: readonly RecentList[];
+  /** Of `-m hashlimit`: the first rule of each name. */
+  readonly hashTables: readonly HashlimitMatch[];
   readonly #listNumbers = new Map<string, number>();
+  readonly #hashNumbers = new Map<string, number>();
   /** By the rule's number, then by match. */
   readonly #numbers = new Map<number, Map<number, number>>();
 
@@ -47,6 +50,7 @@ export class MemoryTable {
     }
     this.count = next;
     this.lists = this.#readLists(ruleset);
+    this.hashTables = this.#readHashTables(ruleset);
   }
 
   #readLists(ruleset: Ruleset): RecentList[] {
@@ -61,6 +65,19 @@ export class MemoryTable {
       }
     }
     return lists;
+  }
+
+  #readHashTables(ruleset: Ruleset): HashlimitMatch[] {
+    const tables: HashlimitMatch[] = [];
+    for (const match of rulesOf(ruleset).flatMap(({ matches }) => matches)) {
+      if (match.kind !== "hashlimit" || this.#hashNumbers.has(match.name)) continue;
+      this.#hashNumbers.set(match.name, tables.push(match) - 1);
+    }
+    return tables;
+  }
+
+  hashTableOf(name: string): number {
+    return this.#hashNumbers.get(name)!;
   }
 
   listOf(name: string): number {

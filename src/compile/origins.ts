@@ -1,10 +1,21 @@
 // Does the rule set ask more of a packet than its record tells: its frame, its socket, its TCP options?
 
 import { rulesOf } from "../rules/ruleset.ts";
-import type { Match, Ruleset } from "../rules/ruleset.ts";
+import { PROTO_AH, PROTO_ESP } from "../net/protocol.ts";
+import type { Match, Rule, Ruleset } from "../rules/ruleset.ts";
 
-/** A match asks for bytes behind the IP header. */
-export function asksPayload(match: Match): boolean {
+/** The rule asks for bytes behind the IP header, of packets in one piece too. */
+export function asksPayload({ header: { proto }, matches }: Rule): boolean {
+  const hasPorts = proto !== null && !proto.negated && proto.proto !== PROTO_ESP && proto.proto !== PROTO_AH;
+  return matches.some((match) => matchAsksPayload(match) || (asksPorts(match) && !hasPorts));
+}
+
+/** Of ESP, AH and later fragments it reads what stands where ports would. */
+function asksPorts(match: Match): boolean {
+  return match.kind === "hashlimit" && (match.by.includes("srcport") || match.by.includes("dstport"));
+}
+
+function matchAsksPayload(match: Match): boolean {
   switch (match.kind) {
     case "tcp":
       return match.option !== null;
@@ -22,7 +33,7 @@ export function asksPayload(match: Match): boolean {
 }
 
 export function needsPayload(ruleset: Ruleset): boolean {
-  return rulesOf(ruleset).some(({ matches }) => matches.some(asksPayload));
+  return rulesOf(ruleset).some(({ matches }) => matches.some((match) => matchAsksPayload(match) || asksPorts(match)));
 }
 
 export function needsOrigins(ruleset: Ruleset): boolean {

@@ -24,6 +24,7 @@ import {
   TEST_CONNLIMIT,
   TEST_DCCP_OPTION,
   TEST_DCCP_TYPES,
+  TEST_HASHLIMIT,
   TEST_INTACT,
   TEST_LIMIT,
   TEST_MSS,
@@ -126,6 +127,7 @@ export type Test =
       readonly negated: boolean;
     }
   | { readonly kind: typeof TEST_QUOTA; readonly state: number; readonly quota: bigint; readonly negated: boolean }
+  | { readonly kind: typeof TEST_HASHLIMIT; readonly table: number; readonly negated: boolean }
   | { readonly kind: typeof TEST_SOCKET; readonly negated: boolean }
   | {
       readonly kind: typeof TEST_SPI;
@@ -160,6 +162,7 @@ const REMEMBERING: readonly Test["kind"][] = [
   TEST_RECENT,
   TEST_QUOTA,
   TEST_CONNLIMIT,
+  TEST_HASHLIMIT,
   TEST_SPI,
   TEST_CHUNKS,
   TEST_DCCP_TYPES,

@@ -6,8 +6,10 @@ import type { InterfaceTable } from "../compile/interfaces.ts";
 import type { Program } from "../compile/program.ts";
 import type { IpsetTable } from "../compile/sets.ts";
 import { FIELD_COUNT, PACKET_BYTES } from "../layout.ts";
+import type { HashlimitMatch } from "../rules/ruleset.ts";
 import { Instance } from "./instance.ts";
 import { loadIpsets } from "./ipsets.ts";
+import { loadHashTables } from "./hashtables.ts";
 import { loadLists } from "./lists.ts";
 import { loadFirstMatch, loadProgram } from "./program.ts";
 import { Trees } from "./shape.ts";
@@ -19,6 +21,8 @@ export interface BatchOptions {
   readonly stateCount?: number;
   /** Lists of `-m recent`. */
   readonly lists?: readonly RecentList[];
+  /** Tables of `-m hashlimit`. */
+  readonly hashTables?: readonly HashlimitMatch[];
   readonly ipsets?: { readonly table: IpsetTable; readonly interfaces: InterfaceTable };
   readonly seed?: number;
 }
@@ -63,6 +67,7 @@ export class Batch {
     const states = this.instance.allocateZeroed((options.stateCount ?? 0) * STATE_BYTES);
     exports.setGuards(states, options.seed ?? 1);
     loadLists(this.instance, options.lists ?? []);
+    loadHashTables(this.instance, options.hashTables ?? []);
     if (options.ipsets !== undefined) loadIpsets(this.instance, options.ipsets.table, options.ipsets.interfaces);
     exports.setLookUp(0, this.instance.allocate((program.subs.length + 1) * 8));
     this.#firstMatch = isFirstMatch(program);

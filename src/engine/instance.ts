@@ -35,6 +35,7 @@ interface Exports {
   setGuards(states: number, seed: number): void;
   setMostFew(boxes: number): void;
   setLists(at: number): void;
+  setHashTables(at: number): void;
   setIpsets(at: number): void;
   insertMember(
     set: number,

@@ -51,12 +51,31 @@ export function hashByteCost(average: number): number {
   return Number((BigInt(average) * BigInt(HASH_BYTE_CAP)) >> 32n);
 }
 
-/** Milliseconds. */
+/** Milliseconds. Differs: the kernel's clock goes in jiffies. */
 export function hashClock(seconds: number): number {
   return Math.round(seconds * 1000);
 }
 
-/** Packets in an interval that are at the rate (user2rate()), or bytes (user2rate_bytes()). */
-export function hashRate(average: number, bytes: boolean): number {
-  return bytes ? (Math.floor(0xffffffff / average) - 1) * 16 : Math.floor(1_000_000 / average);
+/** Of a window: packets or bytes a second that are at the rate, and so many that it takes (user2rate(), user2rate_bytes()). */
+export function hashWindowOf(
+  average: number,
+  burst: number,
+  bytes: boolean,
+): { readonly rate: bigint; readonly burst: bigint } {
+  const rate = bytes ? (Math.floor(0xffffffff / average) - 1) * 16 : Math.floor(1_000_000 / average);
+  const most = bytes ? Math.max(1, burst) * rate : burst + rate;
+  return { rate: BigInt(rate), burst: BigInt(most) };
 }
+
+/** hashlimit_byte_cost(): of a packet, where 16 bytes have this cost. */
+export function hashByteCredits(cost: number, length: number): number {
+  return Math.min(HASH_BYTE_CAP, (Math.floor(length / 16) + 1) * cost);
+}
+
+/** htable_create(): entries that a table may hold; of a machine with more than 1 GB of memory where nothing is said. */
+export function hashEntries(size: number, max: number): number {
+  const buckets = size === 0 ? 8192 : Math.min(size, MOST_ENTRIES);
+  return Math.min(MOST_ENTRIES, max === 0 ? 8 * buckets : Math.max(max, buckets));
+}
+
+const MOST_ENTRIES = 1048576;

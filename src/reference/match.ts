@@ -177,6 +177,8 @@ function meets(given: Match, place: MatchPlace, skb: Skb, world: World): Holds {
     }
     case "quota":
       return world.memory.history.quota(place, match, packet.length);
+    case "hashlimit":
+      return world.memory.hashTables.meets(match, packet);
     case "physdev":
       // no packet here comes or goes by a port of a bridge
       return [match.isBridged, match.isIn, match.isOut, match.in, match.out].every((test) => test?.negated ?? true);

@@ -8,6 +8,7 @@ import { TABLES } from "../rules/ruleset.ts";
 import type { CountedConnections } from "./connlimit.ts";
 import { DEFAULT_ZONE, makeConnection } from "./connection.ts";
 import type { Connection } from "./connection.ts";
+import { HashTables } from "./hashlimit.ts";
 import { History } from "./history.ts";
 import { SetTable } from "./sets.ts";
 import type { LimitMatch, Rule, Ruleset, StatisticMatch } from "../rules/ruleset.ts";
@@ -34,6 +35,7 @@ export class Memory {
   /** Lists and quotas. */
   readonly history: History;
   readonly sets: SetTable;
+  readonly hashTables: HashTables;
   readonly #seed: number;
   /** How many rules stand before each one. */
   readonly #numbers = new Map<Rule, number>();
@@ -49,6 +51,7 @@ export class Memory {
   constructor(ruleset: Ruleset, seed: number) {
     this.history = new History(ruleset);
     this.sets = new SetTable(ruleset);
+    this.hashTables = new HashTables(ruleset);
     this.#seed = seed;
     for (const name of TABLES) {
       const table = ruleset.tables.find((one) => one.name === name);
@@ -65,6 +68,7 @@ export class Memory {
     this.#seconds = seconds;
     this.history.start(seconds);
     this.sets.start(seconds);
+    this.hashTables.start(seconds);
     this.#draws.clear();
   }
 

@@ -23,7 +23,7 @@ export function shows({ fragmentOffset, length, headerLength }: Packet, bytes: n
 }
 
 /** Throws UnsupportedError if it is not known. */
-function payloadOf({ payload }: Packet): Uint8Array {
+export function payloadOf({ payload }: Packet): Uint8Array {
   if (payload === null) throw new UnsupportedError("its payload, which a rule asks, is not known", null);
   return payload;
 }

@@ -3,7 +3,7 @@
 // NAME is that of a match, or a rule: `filter INPUT:3`, whose matches that are not known then count so. The match stays
 // where it stands, since one before it may remember, and is printed as it was.
 
-import { isUnknown, setsOf } from "./modelled.ts";
+import { isUnknown, namedBy } from "./modelled.ts";
 import { nameOfMatch } from "./names.ts";
 import { TABLES } from "./ruleset.ts";
 import type { Match, Rule, Ruleset, TableName } from "./ruleset.ts";
@@ -42,14 +42,14 @@ export function assume(
 ): { readonly ruleset: Ruleset; readonly assumed: readonly Assumed[] } {
   const assumed = assumptions.map((assumption) => ({ assumption, rules: [] as string[] }));
   if (assumed.length === 0) return { ruleset, assumed };
-  const sets = setsOf(ruleset);
+  const named = namedBy(ruleset);
 
   const changed = (rule: Rule, table: TableName, chain: string, number: number): Rule => {
     const matches = rule.matches.map((match): Match => {
       const last = assumed.findLast(({ assumption: { of } }) =>
         of.kind === "match"
           ? of.name === nameOfMatch(match)
-          : of.table === table && of.chain === chain && of.number === number && isUnknown(match, sets),
+          : of.table === table && of.chain === chain && of.number === number && isUnknown(match, named),
       );
       if (last === undefined) return match;
       const name = `${table} ${chain}:${number}`;

@@ -2,31 +2,39 @@
 
 import { RuleError } from "./error.ts";
 import { nameOfMatch } from "./names.ts";
-import { SET_TYPES } from "./ruleset.ts";
-import type { IpSet, Match, Rule, Ruleset, SetRef, TableName, Target } from "./ruleset.ts";
+import { rulesOf, SET_TYPES } from "./ruleset.ts";
+import type { HashlimitMatch, IpSet, Match, Rule, Ruleset, SetRef, TableName, Target } from "./ruleset.ts";
 
-/** Sets by name. */
-export type Sets = ReadonlyMap<string, IpSet>;
+/** What rules name and share. */
+export interface Named {
+  readonly sets: ReadonlyMap<string, IpSet>;
+  /** Of each table of hashlimit the first rule, which makes it. */
+  readonly hashTables: ReadonlyMap<string, HashlimitMatch>;
+}
 
-export function setsOf({ sets = [] }: Ruleset): Sets {
-  return new Map(sets.map((set) => [set.name, set]));
+export function namedBy(ruleset: Ruleset): Named {
+  const hashTables = new Map<string, HashlimitMatch>();
+  for (const match of rulesOf(ruleset).flatMap(({ matches }) => matches)) {
+    if (match.kind === "hashlimit" && !hashTables.has(match.name)) hashTables.set(match.name, match);
+  }
+  return { sets: new Map((ruleset.sets ?? []).map((set) => [set.name, set])), hashTables };
 }
 
 /** Throws a RuleError for the first rule, in the order of the set, of which it cannot be told what it does; it names the others. */
 export function refuseUnmodelled(ruleset: Ruleset): void {
-  const sets = setsOf(ruleset);
+  const named = namedBy(ruleset);
   const unknown: Unknown[] = [];
   for (const { name: table, chains } of ruleset.tables) {
     for (const { name: chain, rules } of chains) {
       rules.forEach((rule, index) => {
         if (ruleset.family === 6) refuse(rule, NO_IPV6);
         const place = `${table} ${chain}:${index + 1}`;
-        const match = rule.matches.find((each) => whatOfMatch(each, sets) !== null);
+        const match = rule.matches.find((each) => whatOfMatch(each, named) !== null);
         if (match !== undefined) {
           const name = nameOfMatch(match);
-          unknown.push({ rule, place, what: whatOfMatch(match, sets)!, name });
+          unknown.push({ rule, place, what: whatOfMatch(match, named)!, name });
         } else if (rule.target !== null) {
-          const what = whatOfTarget(rule.target, sets, table);
+          const what = whatOfTarget(rule.target, named, table);
           if (what !== null) unknown.push({ rule, place, what, name: null });
         }
       });
@@ -69,7 +77,7 @@ function refuse(rule: Rule, reason: string): never {
   throw new RuleError(reason, rule.position, rule.text, rule.text.length);
 }
 
-const UNMODELLED_MATCHES = ["time", "rpfilter", "hashlimit", "string", "u32", "bpf", "cluster", "opaque"] as const;
+const UNMODELLED_MATCHES = ["time", "rpfilter", "string", "u32", "bpf", "cluster", "opaque"] as const;
 
 const UNMODELLED_TARGETS = ["TCPOPTSTRIP", "HMARK", "opaque"] as const;
 
@@ -102,12 +110,12 @@ function isUnmodelledTarget(target: Target): target is UnmodelledTarget {
 const ASK_BYTES: readonly Match["kind"][] = ["string", "u32", "bpf"];
 
 /** What the match asks cannot be known, or not of every packet. */
-export function isUnknown(match: Match, sets: Sets): boolean {
-  return whatOfMatch(match, sets) !== null || ASK_BYTES.includes(match.kind);
+export function isUnknown(match: Match, named: Named): boolean {
+  return whatOfMatch(match, named) !== null || ASK_BYTES.includes(match.kind);
 }
 
 /** Of what it is that it cannot be run; null: it can. */
-function whatOfMatch(match: Match, sets: Sets): string | null {
+function whatOfMatch(match: Match, { sets, hashTables }: Named): string | null {
   if (isUnmodelledMatch(match)) return `match ${nameOfMatch(match)}`;
   switch (match.kind) {
     case "set": {
@@ -117,6 +125,11 @@ function whatOfMatch(match: Match, sets: Sets): string | null {
         ? "what an element of a set counted"
         : null;
     }
+    case "hashlimit": {
+      const table = hashTables.get(match.name)!;
+      const same = match.bytes === table.bytes && match.rateMatch === table.rateMatch;
+      return same ? null : `table ${match.name} of match hashlimit, which another rule fills by another measure,`;
+    }
     case "owner":
       return match.supplGroups ? "option --suppl-groups of match owner" : null;
     default:
@@ -125,7 +138,7 @@ function whatOfMatch(match: Match, sets: Sets): string | null {
 }
 
 /** Frames tell whom they are from; a set may ask whom they are to, or wait for the first of an address. */
-function whatOfFrame({ name, sides }: SetRef, sets: Sets): string | null {
+function whatOfFrame({ name, sides }: SetRef, sets: Named["sets"]): string | null {
   const { type, elements } = sets.get(name)!;
   if (type === "list:set") {
     return elements.reduce<string | null>(
@@ -139,7 +152,7 @@ function whatOfFrame({ name, sides }: SetRef, sets: Sets): string | null {
   return waits ? `an element of set ${name} without a MAC address` : null;
 }
 
-function whatOfTarget(target: Target, sets: Sets, table: TableName): string | null {
+function whatOfTarget(target: Target, { sets }: Named, table: TableName): string | null {
   if (isUnmodelledTarget(target)) return `target ${target.kind === "opaque" ? target.name : target.kind}`;
   switch (target.kind) {
     case "SET": {

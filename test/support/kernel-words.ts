@@ -19,22 +19,30 @@ type TableName = keyof typeof CHAINS;
 interface Site {
   readonly table: TableName;
   readonly hook: string;
+  readonly clock: boolean;
 }
 
-export function drawKernelWords(seed: number, packetCount: number): KernelWorld {
+/** @param clock time passes from packet to packet, for which the kernel would have to wait */
+export function drawKernelWords(seed: number, packetCount: number, clock = false): KernelWorld {
   const draw = new Draw(seed);
   const host = drawHost(draw);
   const tables = (Object.keys(CHAINS) as TableName[]).filter((table) => table === "mangle" || draw.chance(0.6));
-  const rules = tables.map((table) => drawTable(draw, table)).join("");
-  const packets = Array.from({ length: packetCount }, () => drawPacket(draw, host));
+  const rules = tables.map((table) => drawTable(draw, table, clock)).join("");
+  const packets = Array.from({ length: packetCount }, () => {
+    const packet = drawPacket(draw, host);
+    return clock && draw.chance(0.5) ? { ...packet, wait: draw.pick(WAITS) } : packet;
+  });
   return { rules, host, packets, args: ["--stateless", "--trace"] };
 }
 
-function drawTable(draw: Draw, table: TableName): string {
+/** Seconds. */
+const WAITS = [0.001, 0.2, 0.25, 0.5, 1, 2, 10, 60, 700, 4000, 90000];
+
+function drawTable(draw: Draw, table: TableName, clock: boolean): string {
   const hooks = CHAINS[table];
   const chains = hooks.map((hook) => `:${hook} ACCEPT [0:0]`);
   const rules = hooks.flatMap((hook) =>
-    Array.from({ length: draw.between(0, 4) }, () => `-A ${hook} ${drawRule(draw, { table, hook })}`),
+    Array.from({ length: draw.between(0, 4) }, () => `-A ${hook} ${drawRule(draw, { table, hook, clock })}`),
   );
   return `*${table}\n${[...chains, ...rules].join("\n")}\nCOMMIT\n`;
 }
@@ -80,13 +88,38 @@ function drawHeader(draw: Draw): string {
 const PORTS = ["80", "0:1023", "1024:65535", "5000"];
 
 /** Goes with every protocol. */
-function drawEverywhere(draw: Draw, { hook }: Site): string {
+function drawEverywhere(draw: Draw, { hook, clock }: Site): string {
   const incoming = ["PREROUTING", "INPUT", "FORWARD"].includes(hook);
   const policy = `-m policy --dir ${incoming ? "in" : "out"}`;
   return draw.weighted<() => string>([
+    [6, () => drawHashlimit(draw, clock)],
     [2, () => `${policy} --pol ${draw.pick(["none", "ipsec", "ipsec --proto esp"])}`],
     [["PREROUTING", "INPUT"].includes(hook) ? 2 : 0, () => `-m socket${draw.pick(["", " --transparent"])}`],
   ])();
+}
+
+/** Without a clock nothing comes back while the packets are sent. Rules of one name share what the first one says. */
+function drawHashlimit(draw: Draw, clock: boolean): string {
+  const by = draw.some(["srcip", "srcport", "dstip", "dstport"], draw.between(0, 4)).join(",");
+  const number = draw.below(4);
+  const slow = ["20/day", "12/hour", "3/hour"];
+  const rate = [
+    () => `${draw.pick(clock ? ["10/sec", "1/sec", "40/min", ...slow] : slow)} --hashlimit-burst ${draw.between(1, 6)}`,
+    () => `${draw.pick(["16b/s", ...(clock ? ["50b/s", "100b/s"] : [])])}${draw.pick(["", " --hashlimit-burst 200b"])}`,
+    () => `${draw.pick(["1/hour", "100/hour", "6000/min"])} --hashlimit-rate-match${interval()}`,
+    () => `${draw.pick(["16b/s", "64b/s"])} --hashlimit-rate-match${interval()}`,
+  ][number]!;
+  const interval = (): string => ` --hashlimit-rate-interval ${clock ? draw.pick([1, 2, 60]) : 600}`;
+  return [
+    `-m hashlimit --hashlimit-${draw.pick(["upto", "above"])} ${rate()}`,
+    ...(by === "" ? [] : [`--hashlimit-mode ${by}`]),
+    `--hashlimit-name words${number}${draw.pick(["", "", "a"])}`,
+    `--hashlimit-htable-expire ${clock ? draw.pick([1, 700, 1000, 60000]) : 600000}`,
+    ...(clock && draw.chance(0.5) ? [`--hashlimit-htable-gcinterval ${draw.pick([1, 333, 5000])}`] : []),
+    ...(draw.chance(0.3) ? [`--hashlimit-srcmask ${draw.pick([0, 8, 24, 31])}`] : []),
+    ...(draw.chance(0.3) ? [`--hashlimit-dstmask ${draw.pick([0, 8, 24, 31])}`] : []),
+    ...(draw.chance(0.3) ? [`--hashlimit-htable-size ${draw.pick([1, 5])} --hashlimit-htable-max 5`] : []),
+  ].join(" ");
 }
 
 /** @param proto the rule has one already */

@@ -288,6 +288,9 @@ function readHashlimit(options: string, given: Given): HashlimitMatch {
   const mask = (key: string): number => given.get(`hashlimit-${key}`, integer(all)) ?? all;
   const number = (key: string, without: number): number => given.get(`hashlimit-htable-${key}`, u32) ?? without;
   const burst = readBurst(given);
+  if (said.bytes && burst !== null && bytesOf(said.cost) === 0) {
+    given.fail("iptables divides by zero for a burst at less than 16b/s", "hashlimit-burst");
+  }
   return {
     kind: "hashlimit",
     options,
