@@ -143,6 +143,16 @@ test("reach tells published ports as they are asked for from outside", async (co
   assert.deepEqual(await told("dst=172.17.0.2 proto=udp in=eth0,eth1"), []);
 });
 
+test("reach does not follow packets that come in once more by lo", () => {
+  const { ruleset, host } = exampleOf("docker-host");
+  const looped = parseHost(
+    JSON.stringify({ interfaces: [{ name: "eth0", addresses: ["10.0.0.1/24"] }], routes: ["1.2.3.4 dev lo"] }),
+    "host",
+  );
+  assert.throws(() => packetsToward({}, ruleset, looped, BUDGET), UnsupportedError);
+  assert.doesNotThrow(() => packetsToward({}, ruleset, host, BUDGET));
+});
+
 test("reach wants a place that there can be, and says where its budget does not suffice", async () => {
   const ask = (...args: string[]): ReturnType<typeof verdictree> =>
     verdictree("reach", "examples/docker-host/rules.txt", ...args, "--host", "examples/docker-host/host.json");

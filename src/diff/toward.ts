@@ -50,6 +50,8 @@ export interface Toward {
   readonly packets: Node;
 }
 
+const LOOPBACK = "lo";
+
 /** Pairs of pieces that routing is asked about. */
 const MOST_ROUTES = 2_000_000;
 
@@ -233,6 +235,8 @@ class Backwards {
           if (arriving.kind !== "local" && arriving.kind !== "forward") continue;
           if (arriving.kind === "local" && !arriving.path.local) continue;
           const out = arriving.kind === "local" ? null : arriving.path.out.name;
+          if (out === LOOPBACK)
+            throw new UnsupportedError("routes by lo, on which packets come in once more, are not followed", null);
           const ranges = sources.get(out);
           if (ranges === undefined) sources.set(out, [from]);
           else ranges.push(from);

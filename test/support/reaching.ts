@@ -39,6 +39,8 @@ function* pointsAround(
   draw: Draw,
   tries: number,
 ): Generator<Point> {
+  // where nothing can come in
+  if (universe === FALSE) return;
   const { diagram } = space;
   const sets = [universe];
   const some = diagram.exists(packets, (bit) => bit >= FIRST_GUARD_BIT);
