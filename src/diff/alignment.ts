@@ -45,6 +45,8 @@ export function align(oldTable: Table, newTable: Table): Alignment {
   const numbers = { old: new Map<Rule, number>(), new: new Map<Rule, number>() };
   const policies = { old: new Map<string, number>(), new: new Map<string, number>() };
   const changed = { old: new Map<Chain, Rule[]>(), new: new Map<Chain, Rule[]>() };
+  /** Numbers of common rules right before which the same rule stands in both. */
+  const following = new Set<number>();
   const give = (side: "old" | "new", chain: Chain, index: number, number = deciders.length): number => {
     const ref: RuleRef = { table: oldTable.name, chain: chain.name, number: index + 1 };
     deciders[number] ??= { old: null, new: null };
@@ -71,8 +73,11 @@ export function align(oldTable: Table, newTable: Table): Alignment {
     chain.rules.forEach((rule, index) => {
       const number = give("old", chain, index);
       const partner = pairs.get(index);
-      if (partner !== undefined) give("new", other!, partner, number);
-      else append(changed.old, chain, rule);
+      if (partner === undefined) append(changed.old, chain, rule);
+      else {
+        give("new", other!, partner, number);
+        if (pairs.get(index - 1) === partner - 1) following.add(number);
+      }
     });
     if (chain.policy !== null) {
       const ref: RuleRef = { table: oldTable.name, chain: chain.name, number: "policy" };
@@ -98,6 +103,7 @@ export function align(oldTable: Table, newTable: Table): Alignment {
       const { old, new: other } = deciders[numbers[which].get(rule)!]!;
       return old !== null && other !== null;
     },
+    isFollowing: (rule) => following.has(numbers[which].get(rule)!),
     policyNumberOf: (chain) => policies[which].get(chain.name)!,
     isShared: (chain) => same.has(chain.name),
   });

@@ -91,7 +91,15 @@ export function compareChain(
   const concerned = new Set<number>();
   let pairs: readonly Pair[] = [];
   if (region !== FALSE) {
-    const context = { space, outcomes, guards, notes, concerned, shared: new Map<string, Node>() };
+    const context = {
+      space,
+      outcomes,
+      guards,
+      notes,
+      concerned,
+      shared: new Map<string, Node>(),
+      rows: new Map<string, Node>(),
+    };
     const before = new ProgramBuilder(context, alignment.old, region).builtin(oldChain);
     const after = new ProgramBuilder(context, alignment.new, region).builtin(newChain);
     const product = new Product(space, guards, outcomes, alignment);

@@ -24,7 +24,7 @@ import type { Notes } from "./notes.ts";
 import { NO_EFFECTS, UNTRACKED } from "./outcome.ts";
 import type { BitChange, Effects, Ending, Outcomes } from "./outcome.ts";
 import { FIELD, HEADER } from "./space.ts";
-import type { FieldName, Space } from "./space.ts";
+import type { Field, FieldName, Space } from "./space.ts";
 
 export interface ProgramContext {
   readonly space: Space;
@@ -33,6 +33,8 @@ export interface ProgramContext {
   readonly notes: Notes;
   /** Diagrams of chains that stand in both rule sets alike, by name. */
   readonly shared: Map<string, Node>;
+  /** Diagrams of rules in a row that stand in both rule sets alike, by the first, the last and the place. */
+  readonly rows: Map<string, Node>;
   /** Is given the numbers of all rules that hold or drop somewhere in the region. */
   readonly concerned: Set<number>;
 }
@@ -44,9 +46,17 @@ export interface Side {
   numberOf(rule: Rule): number;
   /** The rule stands in both rule sets. */
   isCommon(rule: Rule): boolean;
+  /** It is, and so is the rule before it, behind which it stands in both. */
+  isFollowing(rule: Rule): boolean;
   policyNumberOf(chain: Chain): number;
   /** The chain, and all it calls, stands in both rule sets word for word. */
   isShared(chain: Chain): boolean;
+}
+
+/** Rules in a row. */
+interface Part {
+  readonly node: Node;
+  readonly length: number;
 }
 
 /** Chains that call one another further down than this are not compared. */
@@ -59,7 +69,9 @@ export class ProgramBuilder {
   readonly #made = new Map<string, Node>();
   readonly #substituting = new Map<Node, boolean>();
   readonly #sequence: Operation;
-  #region: Node;
+  readonly #region: Node;
+  /** Addresses of packets of the region, each side apart: most rules ask for others, which is seen at once. */
+  readonly #addresses: { readonly src: Node; readonly dst: Node };
   #level = 0;
 
   /** @param region the packets that matter: for others the diagram may say anything */
@@ -70,6 +82,8 @@ export class ProgramBuilder {
     this.#chains = new Map(side.table.chains.map((chain) => [chain.name, chain]));
     const { diagram } = context.space;
     const { outcomes } = context;
+    const alone = ({ first, end }: Field): Node => diagram.exists(region, (bit) => bit < first || bit >= end);
+    this.#addresses = { src: alone(FIELD.src), dst: alone(FIELD.dst) };
     this.#sequence = diagram.operation((a, b) => {
       if (!diagram.isLeaf(a)) return -1;
       const { ending, effects } = outcomes.of(a);
@@ -117,22 +131,49 @@ export class ProgramBuilder {
     });
   }
 
-  /** In pairs: runs of equal length are put together, the later ones first. */
+  /** What stands in a row in both rule sets is made once. */
   #rules(chain: Chain, place: string): Node {
-    const runs: { node: Node; length: number }[] = [];
+    const { rows } = this.#context;
+    const parts: Part[] = [];
+    const { rules } = chain;
+    for (let from = 0, to = 0; from < rules.length; from = to) {
+      to = from + 1;
+      const alike = this.#isAlike(rules[from]!);
+      while (alike && to < rules.length && this.#side.isFollowing(rules[to]!) && this.#isAlike(rules[to]!)) to++;
+      const key = `${this.#side.numberOf(rules[from]!)}-${this.#side.numberOf(rules[to - 1]!)} ${place}`;
+      let node = alike ? rows.get(key) : undefined;
+      if (node === undefined) {
+        node = this.#joined(rules.slice(from, to).map((rule) => ({ node: this.rule(rule, place), length: 1 })));
+        if (alike) rows.set(key, node);
+      }
+      parts.push({ node, length: to - from });
+    }
+    return this.#joined(parts);
+  }
+
+  /** It does the same in both rule sets. */
+  #isAlike(rule: Rule): boolean {
+    if (!this.#side.isCommon(rule)) return false;
+    const { target } = rule;
+    return (target?.kind !== "jump" && target?.kind !== "goto") || this.#side.isShared(this.#chainNamed(target.chain));
+  }
+
+  /** In pairs: parts of equal length are put together, the later ones first. */
+  #joined(parts: readonly Part[]): Node {
+    const { outcomes } = this.#context;
+    const runs: Part[] = [];
     const join = (): void => {
       const second = runs.pop()!;
       const first = runs.pop()!;
       runs.push({ node: this.#inARow(first.node, second.node), length: first.length + second.length });
     };
-    for (const rule of chain.rules) {
-      const node = this.rule(rule, place);
-      if (node === this.#context.outcomes.through) continue;
-      runs.push({ node, length: 1 });
+    for (const part of parts) {
+      if (part.node === outcomes.through) continue;
+      runs.push(part);
       while (runs.length > 1 && runs.at(-1)!.length >= runs.at(-2)!.length) join();
     }
     while (runs.length > 1) join();
-    return runs[0]?.node ?? this.#context.outcomes.through;
+    return runs[0]?.node ?? outcomes.through;
   }
 
   #inARow(first: Node, second: Node): Node {
@@ -176,6 +217,15 @@ export class ProgramBuilder {
     return answer;
   }
 
+  /** Nothing in the region has its addresses. */
+  #isElsewhere({ header }: Rule): boolean {
+    const { space } = this.#context;
+    return (["src", "dst"] as const).some((name) => {
+      const test = header[name];
+      return test !== null && !test.negated && !space.meets(this.#addresses[name], name, test.mask, test.address);
+    });
+  }
+
   #conditionOf(rule: Rule, place: string): Condition {
     const { guards, space } = this.#context;
     const { diagram } = space;
@@ -191,6 +241,7 @@ export class ProgramBuilder {
     const { outcomes, space } = this.#context;
     const { diagram } = space;
     const { through } = outcomes;
+    if (this.#isElsewhere(rule)) return through;
     const { holds, drops, asked } = this.#conditionOf(rule, place);
     const by = this.#side.numberOf(rule);
     if (holds !== FALSE || drops !== FALSE) this.#context.concerned.add(by);

@@ -135,6 +135,19 @@ export class Space {
     return negated ? this.diagram.not(node) : node;
   }
 
+  /** (field & mask) == value for some value of the field in the set, which asks nothing else. */
+  meets(set: Node, name: FieldName, mask: number, value: number): boolean {
+    const { end } = FIELD[name];
+    const go = (node: Node): boolean => {
+      if (this.diagram.isLeaf(node)) return node === TRUE;
+      const weight = end - 1 - this.diagram.bitOf(node);
+      const [low, high] = [this.diagram.lowOf(node), this.diagram.highOf(node)];
+      if (((mask >>> weight) & 1) === 0) return go(low) || go(high);
+      return go(((value >>> weight) & 1) === 1 ? high : low);
+    };
+    return go(set);
+  }
+
   interface(name: "in" | "out", test: InterfaceTest): Node {
     return this.among(
       name,

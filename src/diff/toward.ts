@@ -165,7 +165,12 @@ class Backwards {
     refuseLengthBehindMss(rules);
     const ruleOf = new Map(rules.map((rule) => [alignment.old.numberOf(rule), rule]));
     const context = { space: this.#space, outcomes: this.#outcomes, guards: this.#guards, notes: this.#notes };
-    const whole = { ...context, concerned: new Set<number>(), shared: new Map<string, Node>() };
+    const whole = {
+      ...context,
+      concerned: new Set<number>(),
+      shared: new Map<string, Node>(),
+      rows: new Map<string, Node>(),
+    };
     const chain = table.chains.find(({ name }): boolean => name === hook) as Chain;
     const program = new ProgramBuilder(whole, alignment.old, TRUE).builtin(chain, `${tableName} ${hook}`);
     // what kind of address it is has its own function

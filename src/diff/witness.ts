@@ -236,13 +236,19 @@ function toHex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** A world of its own remembers what rules write down; no rule reads it, since guards are decided. */
+interface Ruled {
+  readonly ruleset: Ruleset;
+  readonly world: World;
+}
+
 /** Says what the reference decides about packets of a chain, guards being what a box says. */
 export class Judge {
   readonly #side: Side;
   readonly #hook: Hook;
   readonly #guards: Guards;
   readonly #chains: ReadonlyMap<string, Chain>;
-  readonly #ruled = new Map<string, Ruleset>();
+  readonly #ruled = new Map<string, Ruled>();
 
   constructor(side: Side, hook: Hook, guards: Guards) {
     this.#side = side;
@@ -252,26 +258,26 @@ export class Judge {
   }
 
   decide({ query, point }: Witness, box: Box): ChainDecision & { readonly connmark: number } {
-    const ruleset = this.#rulesetFor(box, query.attached != null, point);
+    const { ruleset, world } = this.#rulesetFor(box, query.attached != null, point);
     // what rules write into the connection is not for others to read
     const connection = query.attached == null ? null : { ...query.attached.connection };
     const own = connection === null ? query : { ...query, attached: { ...query.attached!, connection } };
     const { name } = this.#side.table;
-    const { rule, ...decision } = runChain(ruleset, name, this.#hook, own, worldOf(ruleset));
+    const { rule, ...decision } = runChain(ruleset, name, this.#hook, own, world);
     const chain = rule.chain.split(COPY, 1)[0]!;
     return { ...decision, rule: { ...rule, chain }, connmark: connection?.mark ?? 0 };
   }
 
   /** The table alone, with guards as the box says; those of which it says nothing do not hold. */
-  #rulesetFor({ guards }: Box, connected: boolean, point: Point): Ruleset {
+  #rulesetFor({ guards }: Box, connected: boolean, point: Point): Ruled {
     const key = JSON.stringify([guards, connected, point.src_type, point.dst_type]);
-    let ruleset = this.#ruled.get(key);
-    if (ruleset === undefined) {
+    let ruled = this.#ruled.get(key);
+    if (ruled === undefined) {
       if (this.#ruled.size > 100) this.#ruled.clear();
-      ruleset = this.#rulesetWhere(guards, connected, point);
-      this.#ruled.set(key, ruleset);
+      const ruleset = this.#rulesetWhere(guards, connected, point);
+      this.#ruled.set(key, (ruled = { ruleset, world: worldOf(ruleset) }));
     }
-    return ruleset;
+    return ruled;
   }
 
   #rulesetWhere(guards: Box["guards"], connected: boolean, point: Point): Ruleset {

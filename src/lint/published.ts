@@ -40,7 +40,12 @@ export function publishedPorts(ruleset: Ruleset, host: Host, budget: DiagramBudg
   const programOf = (name: TableName, hook: Hook): { readonly program: Node; readonly alignment: Alignment } => {
     const table = tableOf(ruleset, name);
     const alignment = align(table, table);
-    const whole = { ...context, concerned: new Set<number>(), shared: new Map<string, Node>() };
+    const whole = {
+      ...context,
+      concerned: new Set<number>(),
+      shared: new Map<string, Node>(),
+      rows: new Map<string, Node>(),
+    };
     const chain = table.chains.find((each) => each.name === hook)!;
     return { program: new ProgramBuilder(whole, alignment.old, TRUE).builtin(chain), alignment };
   };

@@ -74,7 +74,12 @@ export class TableLint {
     this.#outcomes = new Outcomes(diagram);
     this.#isChanged = changedBits(table);
     const context = { space: this.#space, outcomes: this.#outcomes, guards: this.#guards, notes: this.#notes };
-    const whole = { ...context, concerned: new Set<number>(), shared: new Map<string, Node>() };
+    const whole = {
+      ...context,
+      concerned: new Set<number>(),
+      shared: new Map<string, Node>(),
+      rows: new Map<string, Node>(),
+    };
     this.#builder = new ProgramBuilder(whole, this.#alignment.old, TRUE);
     this.chains = callersFirst(table.chains, this.#byName);
     const tracked = needsTracking(ruleset);
