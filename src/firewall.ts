@@ -11,7 +11,6 @@ import { addressTypes } from "./compile/routes.ts";
 import { RuleTable } from "./compile/ruletable.ts";
 import { countsCarried, needsDatagrams, needsTracking } from "./compile/tracking.ts";
 import { IpsetTable } from "./compile/sets.ts";
-import type { Program } from "./compile/program.ts";
 import { Batch } from "./engine/batch.ts";
 import { HOOKS, loadChains, loadHost } from "./engine/host.ts";
 import type { LoadedChain } from "./engine/host.ts";
@@ -263,7 +262,8 @@ export class Firewall {
     });
     this.#chains = loadChains(instance, this.#firewall, ruleset, this.#context);
     this.treeBytes = this.#chains.reduce((sum, chain) => sum + chain.treeBytes, 0);
-    this.clauseCount = this.#chains.reduce((sum, { program }) => sum + clausesOf(program), 0);
+    const programs = new Set(this.#chains.flatMap(({ program }) => [program, ...program.subs]));
+    this.clauseCount = [...programs].reduce((sum, { clauses }) => sum + clauses.length, 0);
     this.#packets = instance.allocate(BATCH * PACKET_BYTES);
     this.#decisions = instance.allocate(BATCH * DECISION_BYTES);
     this.#times = instance.allocate(BATCH * 8);
@@ -716,10 +716,6 @@ function mostRulesMet({ tables }: Ruleset): number {
     for (const chain of chains) if (chain.policy !== null) sum += lengths.get(chain)!;
   }
   return 2 * sum + 16;
-}
-
-function clausesOf(program: Program): number {
-  return program.subs.reduce((sum, sub) => sum + sub.clauses.length, program.clauses.length);
 }
 
 export { EngineError };

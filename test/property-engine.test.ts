@@ -7,7 +7,7 @@ import { compileFirewall } from "../src/firewall.ts";
 import { Reference } from "../src/reference/reference.ts";
 import { agreesWithReference, answerable, assertRight } from "./support/agree.ts";
 import { forAll, world } from "./support/arbitrary.ts";
-import { drawCalled, drawWide } from "./support/arbitrary-large.ts";
+import { drawCalled, drawShared, drawWide } from "./support/arbitrary-large.ts";
 import { readWorld } from "./support/arrivals.ts";
 import { DECIDING_ENGINE, ENGINE, TREE_ENGINE } from "./support/classifiers.ts";
 import { WORLD, WORLDS } from "./support/worlds.ts";
@@ -52,6 +52,10 @@ test("rule sets that are divided into parts: so it does", () => {
 
 test("chains that are called too often to be folded: so it does", () => {
   for (let number = 0; number < LARGE; number++) assertRight(drawCalled(number, PACKETS), agreesWithReference(ENGINE));
+});
+
+test("large chains that several hooks call: so it does", () => {
+  for (let number = 0; number < LARGE; number++) assertRight(drawShared(number, PACKETS), agreesWithReference(ENGINE));
 });
 
 test("without the clauses that only count it decides the same", () => {

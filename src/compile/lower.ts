@@ -14,7 +14,9 @@
 //
 // Folding can multiply. What a full expansion would cost is counted before (expansion below); chains that pass the
 // budget become programs of their own, lowered once for any packet, which a CALL runs and which BACK leaves. So do chains
-// at every so many levels, that lowering one into another has an end before the stack of the machine has.
+// at every so many levels, that lowering one into another has an end before the stack of the machine has. And so does a
+// large chain that would be written out more than once, by one built-in chain or by several of its table (kube-proxy's
+// KUBE-SERVICES, in PREROUTING and OUTPUT): they CALL the same program, whose tree is built once.
 //
 // Follows ipt_do_table() in net/ipv4/netfilter/ip_tables.c.
 
@@ -95,7 +97,7 @@ export interface LowerContext extends Omit<ConditionContext, "volatileFields"> {
   readonly counting: boolean;
 }
 
-/** Clauses that folding may make of one built-in chain before chains are shared instead. */
+/** Clauses that folding may make of one built-in chain before chains are shared instead; a chain of more is never written out twice. */
 const FOLD_BUDGET = 2_000;
 /** ... or this many times the rules that are there, if that is more. */
 const FOLD_FACTOR = 4;
@@ -108,15 +110,35 @@ const MOST_BOXES = 8_000_000;
 
 /** Throws a RuleError where the program would pass any bound. */
 export function lowerChain(table: Table, chain: Chain, context: LowerContext): Program {
+  return lowerChains(table, [chain], context)[0]!;
+}
+
+/** Built-in chains of one table, whose programs have the programs that they CALL in common. Throws as lowerChain does. */
+export function lowerChains(table: Table, starts: readonly Chain[], context: LowerContext): readonly Program[] {
   const chains = new Map(table.chains.map((each) => [each.name, each]));
-  const reached = reachedFrom(chain, chains);
-  const volatileFields = reached.reduce(
-    (fields, each) =>
-      each.rules.reduce((more, { target }) => more | (target === null ? 0 : fieldsChanged(target)), fields),
-    0,
-  );
-  const lowering = new Lowering({ ...context, volatileFields }, chains, chainsToShare(chain, reached, chains));
-  return lowering.program(chain);
+  const calls = new Map(table.chains.map((each) => [each, callees(each, chains)]));
+  const all = reachedFrom(starts, calls);
+  const each = starts.length === 1 ? [all] : starts.map((start) => reachedFrom([start], calls));
+  const budget = each.reduce((sum, reached) => sum + Math.max(FOLD_BUDGET, FOLD_FACTOR * rulesIn(reached)), 0);
+  const sharing = chainsToShare(starts, all, calls, budget);
+  const { shared } = sharing;
+  const lowering = (reached: readonly Chain[]): Lowering =>
+    new Lowering({ ...context, volatileFields: fieldsChangedBy(reached) }, chains, sharing);
+  const subs = shared.size === 0 ? [] : lowering(all).subs();
+  return starts.map((start, i) => {
+    const reached = each[i]!;
+    return lowering(reached).program(start, reached.some((chain) => shared.has(chain)) ? subs : []);
+  });
+}
+
+function rulesIn(chains: readonly Chain[]): number {
+  return chains.reduce((sum, { rules }) => sum + rules.length, 0);
+}
+
+function fieldsChangedBy(chains: readonly Chain[]): number {
+  let fields = 0;
+  for (const { rules } of chains) for (const { target } of rules) if (target !== null) fields |= fieldsChanged(target);
+  return fields;
 }
 
 /** Bits of the fields that a target changes before the chain goes on. */
@@ -172,8 +194,9 @@ class Lowering {
     this.#copies = copies;
   }
 
-  program(chain: Chain): Program {
-    const subs = [...this.#shared.keys()].map((each) => {
+  /** The programs of the shared chains. */
+  subs(): readonly Program[] {
+    return [...this.#shared.keys()].map((each) => {
       this.#builder = new ProgramBuilder();
       const end = newLabel();
       this.#chain(each, [WHOLE], end);
@@ -181,6 +204,9 @@ class Lowering {
       this.#builder.add([WHOLE], ACTION_BACK);
       return this.#builder.finish(this.#context.volatileFields);
     });
+  }
+
+  program(chain: Chain, subs: readonly Program[]): Program {
     this.#builder = new ProgramBuilder();
     const policy = newLabel();
     this.#chain(chain, [WHOLE], policy);
@@ -485,25 +511,30 @@ function natRecord(range: NatRange): NatRecord {
   };
 }
 
-/** The chain and all it calls, callers before what they call; they may be thousands deep. Loops are refused by the parser. */
-function reachedFrom(start: Chain, chains: ReadonlyMap<string, Chain>): readonly Chain[] {
-  const seen = new Set([start]);
+/** Of each chain those that it calls, as often as it does. */
+type Calls = ReadonlyMap<Chain, readonly Chain[]>;
+
+/** The chains and all they call, callers before what they call; they may be thousands deep. Loops are refused by the parser. */
+function reachedFrom(starts: readonly Chain[], calls: Calls): readonly Chain[] {
+  const seen = new Set(starts);
   const order: Chain[] = [];
-  const path = [{ chain: start, rest: callees(start, chains) }];
+  const path = starts.map((chain) => ({ chain, rest: calls.get(chain)!.length }));
   for (let here = path.at(-1); here !== undefined; here = path.at(-1)) {
-    const callee = here.rest.pop();
-    if (callee === undefined) {
+    if (here.rest === 0) {
       order.push(here.chain);
       path.pop();
-    } else if (!seen.has(callee)) {
+      continue;
+    }
+    const callee = calls.get(here.chain)![--here.rest]!;
+    if (!seen.has(callee)) {
       seen.add(callee);
-      path.push({ chain: callee, rest: callees(callee, chains) });
+      path.push({ chain: callee, rest: calls.get(callee)!.length });
     }
   }
   return order.reverse();
 }
 
-function callees(chain: Chain, chains: ReadonlyMap<string, Chain>): Chain[] {
+function callees(chain: Chain, chains: ReadonlyMap<string, Chain>): readonly Chain[] {
   const out: Chain[] = [];
   for (const { target } of chain.rules) {
     if (target?.kind === "jump" || target?.kind === "goto") out.push(chains.get(target.chain)!);
@@ -518,11 +549,13 @@ interface Sharing {
   readonly copies: ReadonlyMap<Chain, number>;
 }
 
-/** Shared are the deepest chains, and where folding every call would pass the budget, those of largest gain. */
-function chainsToShare(start: Chain, reached: readonly Chain[], chains: ReadonlyMap<string, Chain>): Sharing {
+/**
+ * Shared are the deepest chains, large ones that would be written out more than once, and where folding every call would pass
+ * the budget, those of largest gain.
+ */
+function chainsToShare(starts: readonly Chain[], reached: readonly Chain[], calls: Calls, budget: number): Sharing {
   const shared = new Map<Chain, number>();
-  const calls = new Map(reached.map((chain) => [chain, callees(chain, chains)]));
-  const levels = new Map([[start, 0]]);
+  const levels = new Map(starts.map((start) => [start, 0]));
   for (const chain of reached) {
     let level = levels.get(chain)!;
     if (level > MOST_LEVELS) {
@@ -531,26 +564,35 @@ function chainsToShare(start: Chain, reached: readonly Chain[], chains: Readonly
     }
     for (const callee of calls.get(chain)!) levels.set(callee, Math.max(levels.get(callee) ?? 0, level + 1));
   }
-  const ruleCount = reached.reduce((sum, chain) => sum + chain.rules.length, 0);
-  const budget = Math.max(FOLD_BUDGET, FOLD_FACTOR * ruleCount);
-  for (;;) {
-    // copies: how often the chain would be written out; size: clauses of one copy
-    const copies = new Map<Chain, number>(
-      reached.map((chain) => [chain, chain === start || shared.has(chain) ? 1 : 0]),
-    );
-    for (const chain of reached) {
-      for (const callee of calls.get(chain)!) {
-        if (!shared.has(callee)) copies.set(callee, copies.get(callee)! + copies.get(chain)!);
-      }
-    }
-    const total = reached.reduce((sum, chain) => sum + copies.get(chain)! * (chain.rules.length + 1), 0);
-    if (total <= budget) return { shared, copies };
+  /** Clauses of one copy of each chain. */
+  const sizes = (): Map<Chain, number> => {
     const size = new Map<Chain, number>();
     for (const chain of [...reached].reverse()) {
       let sum = chain.rules.length + 1;
       for (const callee of calls.get(chain)!) sum += shared.has(callee) ? 1 : size.get(callee)!;
       size.set(chain, sum);
     }
+    return size;
+  };
+  /** How often each chain would be written out. `visit`: sees each before those that it calls. */
+  const copiesOf = (visit?: (chain: Chain, copies: number) => void): Map<Chain, number> => {
+    const copies = new Map(reached.map((chain) => [chain, starts.includes(chain) ? 1 : 0]));
+    for (const chain of reached) {
+      visit?.(chain, copies.get(chain)!);
+      if (shared.has(chain)) copies.set(chain, 1);
+      for (const callee of calls.get(chain)!) copies.set(callee, copies.get(callee)! + copies.get(chain)!);
+    }
+    return copies;
+  };
+  const size = sizes();
+  copiesOf((chain, copies) => {
+    if (copies > 1 && size.get(chain)! > FOLD_BUDGET && !shared.has(chain)) shared.set(chain, shared.size);
+  });
+  for (;;) {
+    const copies = copiesOf();
+    const total = reached.reduce((sum, chain) => sum + copies.get(chain)! * (chain.rules.length + 1), 0);
+    if (total <= budget) return { shared, copies };
+    const size = sizes();
     const gain = (chain: Chain): number => (copies.get(chain)! - 1) * size.get(chain)!;
     const costly = reached.filter((chain) => !shared.has(chain) && gain(chain) > 0);
     costly.sort((a, b) => gain(b) - gain(a));

@@ -1,6 +1,6 @@
 // A rule set on a host, in the engine's memory: programs of every chain, routes, interfaces (the FIREWALL_ record).
 
-import { lowerChain } from "../compile/lower.ts";
+import { lowerChains } from "../compile/lower.ts";
 import type { LowerContext } from "../compile/lower.ts";
 import {
   lowerAddressTypes,
@@ -18,7 +18,7 @@ import * as layout from "../layout.ts";
 import { BUILTIN_CHAINS, TABLES } from "../rules/ruleset.ts";
 import type { Hook, Ruleset, TableName } from "../rules/ruleset.ts";
 import type { Instance } from "./instance.ts";
-import { loadProgram } from "./program.ts";
+import { Loader, loadProgram } from "./program.ts";
 
 export const HOOKS: readonly Hook[] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
 
@@ -155,16 +155,16 @@ export function loadChains(
 ): readonly LoadedChain[] {
   const chains: LoadedChain[] = [];
   for (const table of ruleset.tables) {
-    for (const hook of BUILTIN_CHAINS[table.name]) {
-      const chain = table.chains.find((each) => each.name === hook);
-      if (chain === undefined) continue;
-      const program = lowerChain(table, chain, context);
-      const loaded = loadProgram(instance, program);
+    const loader = new Loader(instance);
+    const builtin = BUILTIN_CHAINS[table.name].flatMap((hook) => table.chains.filter(({ name }) => name === hook));
+    lowerChains(table, builtin, context).forEach((program, i) => {
+      const hook = builtin[i]!.name as Hook;
+      const loaded = loader.load(program);
       chains.push({ table: table.name, hook, program, treeBytes: loaded.treeBytes });
       const number = TABLES.indexOf(table.name) * 5 + HOOKS.indexOf(hook);
       const at = firewall + (context.odd ? layout.FIREWALL_ODD : layout.FIREWALL_PROGRAMS) + number * 4;
       instance.view().setUint32(at, loaded.at, true);
-    }
+    });
   }
   return chains;
 }

@@ -13,13 +13,40 @@ export interface LoadedProgram {
   readonly treeBytes: number;
 }
 
+/** Programs that others CALL, in memory once, however many do. */
+export class Loader {
+  readonly #instance: Instance;
+  /** Where the addresses of the sub-programs stand, by their list. */
+  readonly #lists = new Map<Program["subs"], number>();
+
+  constructor(instance: Instance) {
+    this.#instance = instance;
+  }
+
+  /** Gives the bytes of the sub-programs' trees to the first that has them. Throws an EngineError where memory does not suffice. */
+  load(program: Program): LoadedProgram {
+    const instance = this.#instance;
+    let treeBytes = 0;
+    let list = this.#lists.get(program.subs);
+    if (list === undefined) {
+      list = instance.allocate(Math.max(4, program.subs.length * 4));
+      this.#lists.set(program.subs, list);
+      const subs: number[] = [];
+      for (const sub of program.subs) {
+        const loaded = loadOne(instance, sub, list);
+        subs.push(loaded.at);
+        treeBytes += loaded.treeBytes;
+      }
+      instance.words(list, subs.length).set(subs);
+    }
+    const main = loadOne(instance, program, list);
+    return { at: main.at, treeBytes: main.treeBytes + treeBytes };
+  }
+}
+
 /** Throws an EngineError where memory does not suffice. */
 export function loadProgram(instance: Instance, program: Program): LoadedProgram {
-  const list = instance.allocate(Math.max(4, program.subs.length * 4));
-  const subs = program.subs.map((sub) => loadOne(instance, sub, list));
-  instance.words(list, subs.length).set(subs.map((sub) => sub.at));
-  const main = loadOne(instance, program, list);
-  return { at: main.at, treeBytes: subs.reduce((sum, sub) => sum + sub.treeBytes, main.treeBytes) };
+  return new Loader(instance).load(program);
 }
 
 /** A program whose first box that holds is the answer (PROGRAM_FIRST_MATCH), for many packets at once. */

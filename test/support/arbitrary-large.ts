@@ -2,7 +2,8 @@
 //
 // Random worlds are small: their programs fit in one tree, and every chain is folded. Here are chains of hundreds of rules
 // that are sharp in one address and wild in the other, which are divided into parts, and chains that call one another so
-// often that folding them all is out of the question, which become programs of their own.
+// often that folding them all is out of the question, or that several hooks call and that are large, which become programs of
+// their own.
 
 import type { Chain, Header, Hook, Match, Rule, Ruleset, Target } from "../../src/rules/ruleset.ts";
 import { formatAddress } from "../../src/net/address.ts";
@@ -73,6 +74,25 @@ export function drawCalled(number: number, packets: number): World {
   return world(draw, [...builtins(forward), ...users], packets, () => ({
     src: bytes(10, 1, 0, draw.below(8)),
     dst: bytes(172, 17, 0, 1),
+    dport: draw.below(68),
+  }));
+}
+
+/** A chain of thousands of rules that INPUT and FORWARD call, each in its way. */
+export function drawShared(number: number, packets: number): World {
+  const draw = new Draw(number);
+  const port = draw.below(64);
+  const dport = { lo: port, hi: 63, negated: true };
+  const calls = [
+    ...drawBody(draw, 2),
+    rule({}, [{ kind: "udp", sport: null, dport }], { kind: draw.chance(0.3) ? "goto" : "jump", chain: "LARGE" }),
+  ];
+  const input = chain("INPUT", "DROP", [rule({}, [], { kind: "jump", chain: "LARGE" }), ...drawBody(draw, 2)]);
+  const large = [...drawBody(draw, 1000), rule({}, [], { kind: "jump", chain: "X" }), ...drawBody(draw, 1100)];
+  const users = [chain("LARGE", null, large), chain("X", null, drawBody(draw, 4))];
+  return world(draw, [input, ...builtins(calls).slice(1), ...users], packets, () => ({
+    src: bytes(10, 1, 0, draw.below(64)),
+    dst: draw.chance(0.3) ? bytes(10, 0, 0, 1) : bytes(172, 17, 0, 1),
     dport: draw.below(68),
   }));
 }
