@@ -1,8 +1,8 @@
 // Two rule sets -> which of their rules correspond: word for word the same, in chains of the same name, in one order.
 //
 // A packet that matches no rule but such ones goes the same way in both; so only packets that can reach another rule are
-// looked at (`reach`). Comments and counters are no words here. Rules that were moved correspond to nothing: what they
-// match is looked at, and found to be equal if the move was harmless.
+// looked at (`reach`). Comments and counters are no words here. Rules that were moved correspond too, memories and all, but
+// what they match is looked at, and found to be equal if the move was harmless.
 
 import type { RuleRef } from "../classifier.ts";
 import { printRule } from "../rules/print.ts";
@@ -23,7 +23,7 @@ export interface Alignment {
 }
 
 export interface AlignedSide extends Side {
-  /** Rules that correspond to none, by chain. */
+  /** Rules that correspond to none, or stand elsewhere in their chain, by chain. */
   readonly changed: ReadonlyMap<Chain, readonly Rule[]>;
 }
 
@@ -40,7 +40,8 @@ export function tableOf(ruleset: Ruleset, name: TableName): Table {
   return { name, chains, position: { file: "", line: 0, column: 0 } };
 }
 
-export function align(oldTable: Table, newTable: Table): Alignment {
+/** @param apart rules of the old table that correspond to none which stands elsewhere */
+export function align(oldTable: Table, newTable: Table, apart: ReadonlySet<Rule> = new Set()): Alignment {
   const deciders: { old: RuleRef | null; new: RuleRef | null }[] = [{ old: null, new: null }];
   const numbers = { old: new Map<Rule, number>(), new: new Map<Rule, number>() };
   const policies = { old: new Map<string, number>(), new: new Map<string, number>() };
@@ -70,14 +71,17 @@ export function align(oldTable: Table, newTable: Table): Alignment {
   for (const chain of oldTable.chains) {
     const other = newChains.get(chain.name);
     const pairs = other === undefined ? new Map<number, number>() : commonRules(chain.rules, other.rules, keyOf);
+    const moved = other === undefined ? pairs : movedRules(chain.rules, other.rules, pairs, apart, keyOf);
     chain.rules.forEach((rule, index) => {
       const number = give("old", chain, index);
-      const partner = pairs.get(index);
-      if (partner === undefined) append(changed.old, chain, rule);
-      else {
-        give("new", other!, partner, number);
-        if (pairs.get(index - 1) === partner - 1) following.add(number);
-      }
+      const partner = pairs.get(index) ?? moved.get(index);
+      if (partner !== undefined) give("new", other!, partner, number);
+      if (!pairs.has(index)) append(changed.old, chain, rule);
+      else if (pairs.get(index - 1) === partner! - 1) following.add(number);
+    });
+    const kept = new Set(pairs.values());
+    other?.rules.forEach((rule, index) => {
+      if (!kept.has(index)) append(changed.new, other, rule);
     });
     if (chain.policy !== null) {
       const ref: RuleRef = { table: oldTable.name, chain: chain.name, number: "policy" };
@@ -88,9 +92,8 @@ export function align(oldTable: Table, newTable: Table): Alignment {
   }
   for (const chain of newTable.chains) {
     chain.rules.forEach((rule, index) => {
-      if (numbers.new.has(rule)) return;
-      give("new", chain, index);
-      append(changed.new, chain, rule);
+      if (!numbers.new.has(rule)) give("new", chain, index);
+      if (!oldChains.has(chain.name)) append(changed.new, chain, rule);
     });
   }
 
@@ -174,6 +177,30 @@ function commonRules(a: readonly Rule[], b: readonly Rule[], keyOf: (rule: Rule)
     gaps.push([last, to, otherLast, otherTo]);
   }
   return pairs;
+}
+
+/** Index in `a` -> index in `b`: what is left of each and the same, the first with the first. */
+function movedRules(
+  a: readonly Rule[],
+  b: readonly Rule[],
+  pairs: ReadonlyMap<number, number>,
+  apart: ReadonlySet<Rule>,
+  keyOf: (rule: Rule) => string,
+): ReadonlyMap<number, number> {
+  const kept = new Set(pairs.values());
+  const left = new Map<string, number[]>();
+  b.forEach((rule, index) => {
+    if (kept.has(index)) return;
+    const places = left.get(keyOf(rule));
+    if (places === undefined) left.set(keyOf(rule), [index]);
+    else places.push(index);
+  });
+  const moved = new Map<number, number>();
+  a.forEach((rule, index) => {
+    const place = pairs.has(index) ? undefined : left.get(keyOf(rule))?.shift();
+    if (place !== undefined && !apart.has(rule)) moved.set(index, place);
+  });
+  return moved;
 }
 
 /** What stands once in each part, as many as are in one order (patience sorting). */

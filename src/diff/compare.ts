@@ -10,7 +10,7 @@
 
 import type { RuleRef } from "../classifier.ts";
 import { rulesOf } from "../rules/ruleset.ts";
-import type { Chain, Hook, Rule, Ruleset, TableName } from "../rules/ruleset.ts";
+import type { Chain, Hook, Rule, Ruleset, Table, TableName } from "../rules/ruleset.ts";
 import { needsTracking } from "../compile/tracking.ts";
 import { RuleError } from "../rules/error.ts";
 import { align, tableOf } from "./alignment.ts";
@@ -20,11 +20,12 @@ import type { DiagramBudget, Node } from "./diagram.ts";
 import { Guards } from "./guards.ts";
 import { DIFFERENCE_KINDS, differencesBetween } from "./difference.ts";
 import type { DifferenceKind } from "./difference.ts";
+import { harmlessMoves, sharesMemory } from "./moves.ts";
 import { lastingNotes, Notes } from "./notes.ts";
 import { keyOfEffects, keyOfEnding, NO_EFFECTS, Outcomes } from "./outcome.ts";
 import type { Effects, Outcome } from "./outcome.ts";
 import { ProgramBuilder } from "./program.ts";
-import { reachOfChanges } from "./reach.ts";
+import { openConditions, reachOfChanges } from "./reach.ts";
 import { InterfaceClasses, Space } from "./space.ts";
 import type { FieldName } from "./space.ts";
 
@@ -75,19 +76,18 @@ export function compareChain(
   const rulesets = [oldRuleset, newRuleset];
   const diagram = new Diagram(budget);
   const space = new Space(diagram, new InterfaceClasses(rulesets));
-  const alignment = align(tableOf(oldRuleset, tableName), tableOf(newRuleset, tableName));
   const guards = new Guards(diagram, rulesets);
   const notes = new Notes(rulesets);
   const outcomes = new Outcomes(diagram);
-  const tables = [alignment.old.table, alignment.new.table];
+  const tables = [oldRuleset, newRuleset].map((ruleset) => tableOf(ruleset, tableName)) as [Table, Table];
   const rules = rulesOf({ tables });
   refuseLengthBehindMss(rules);
 
   const { fields, ties, universe } = universeOf(tableName, hook, rules, rulesets.every(needsTracking), space);
 
-  const oldChain = chainOf(alignment.old.table.chains, hook);
-  const newChain = chainOf(alignment.new.table.chains, hook);
-  const region = diagram.and(universe, reachOf(alignment, oldChain, newChain, space, notes));
+  const [oldChain, newChain] = tables.map(({ chains }) => chainOf(chains, hook)) as [Chain, Chain];
+  const { alignment, reach } = reachOf(tables, [oldChain, newChain], space, notes);
+  const region = diagram.and(universe, reach);
   const concerned = new Set<number>();
   let pairs: readonly Pair[] = [];
   if (region !== FALSE) {
@@ -136,12 +136,28 @@ function chainOf(chains: readonly Chain[], hook: Hook): Chain {
   return chains.find(({ name }) => name === hook)!;
 }
 
-function reachOf(alignment: Alignment, oldChain: Chain, newChain: Chain, space: Space, notes: Notes): Node {
-  if (oldChain.policy !== newChain.policy) return TRUE;
-  return space.diagram.or(
-    reachOfChanges(alignment.old, oldChain, space, notes),
-    reachOfChanges(alignment.new, newChain, space, notes),
+/** Which rules correspond, and which packets may come to one that has no other, or stands elsewhere and may matter there. */
+function reachOf(
+  [oldTable, newTable]: readonly [Table, Table],
+  [oldChain, newChain]: readonly [Chain, Chain],
+  space: Space,
+  notes: Notes,
+): { readonly alignment: Alignment; readonly reach: Node } {
+  const oldOpen = openConditions(oldTable, space, notes);
+  const newOpen = openConditions(newTable, space, notes);
+  let alignment = align(oldTable, newTable);
+  const harmless = harmlessMoves(alignment, oldOpen, space, notes);
+  // what is common to many rules and was moved past one of them, two rules ask for and not one
+  const moved = [...alignment.old.changed.values()].flat();
+  const apart = moved.filter((rule) => !harmless.has(rule) && sharesMemory(rule));
+  if (apart.length > 0) alignment = align(oldTable, newTable, new Set(apart));
+  if (oldChain.policy !== newChain.policy) return { alignment, reach: TRUE };
+  const settled = new Set([...harmless].map((rule) => alignment.old.numberOf(rule)));
+  const reach = space.diagram.or(
+    reachOfChanges(alignment.old, oldChain, settled, oldOpen, space),
+    reachOfChanges(alignment.new, newChain, settled, newOpen, space),
   );
+  return { alignment, reach };
 }
 
 /** The option that TCPMSS adds makes the packet longer. */

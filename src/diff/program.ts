@@ -136,8 +136,8 @@ export class ProgramBuilder {
     const { rows } = this.#context;
     const parts: Part[] = [];
     const { rules } = chain;
-    for (let from = 0, to = 0; from < rules.length; from = to) {
-      to = from + 1;
+    for (let from = 0; from < rules.length;) {
+      let to = from + 1;
       const alike = this.#isAlike(rules[from]!);
       while (alike && to < rules.length && this.#side.isFollowing(rules[to]!) && this.#isAlike(rules[to]!)) to++;
       const key = `${this.#side.numberOf(rules[from]!)}-${this.#side.numberOf(rules[to - 1]!)} ${place}`;
@@ -147,6 +147,7 @@ export class ProgramBuilder {
         if (alike) rows.set(key, node);
       }
       parts.push({ node, length: to - from });
+      from = to;
     }
     return this.#joined(parts);
   }

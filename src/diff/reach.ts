@@ -16,13 +16,24 @@ import type { FieldName, Space } from "./space.ts";
 /** More calls on the way to a chain than these, and all packets are taken to reach it. */
 const MOST_CALLS = 20_000;
 
-export function reachOfChanges(side: AlignedSide, start: Chain, space: Space, notes: Notes): Node {
-  if (side.changed.size === 0) return FALSE;
+/** @param open where a rule may do anything @param settled numbers of rules that are left out */
+export function reachOfChanges(
+  side: AlignedSide,
+  start: Chain,
+  settled: ReadonlySet<number>,
+  open: (rule: Rule) => Node,
+  space: Space,
+): Node {
+  const changed = new Map(
+    [...side.changed]
+      .map(([chain, rules]) => [chain, rules.filter((rule) => !settled.has(side.numberOf(rule)))] as const)
+      .filter(([, rules]) => rules.length > 0),
+  );
+  if (changed.size === 0) return FALSE;
   const { diagram } = space;
-  const open = openConditions(side.table, space, notes);
-  const entries = entriesOf(side.table, start, [...side.changed.keys()], open, space);
+  const entries = entriesOf(side.table, start, [...changed.keys()], open, space);
   let reach: Node = FALSE;
-  for (const [chain, rules] of side.changed) {
+  for (const [chain, rules] of changed) {
     const entry = entries.get(chain) ?? FALSE;
     if (entry === FALSE) continue;
     const any = union(rules.map(open), space);
@@ -44,18 +55,17 @@ function union(nodes: readonly Node[], { diagram }: Space): Node {
 }
 
 /** Where a rule may hold, drop or note something, whatever guards say and whatever has been changed. */
-function openConditions(table: Table, space: Space, notes: Notes): (rule: Rule) => Node {
+export function openConditions(table: Table, space: Space, notes: Notes): (rule: Rule) => Node {
   const isChanged = changedBits(table);
-  return (rule) =>
-    space.diagram.exists(
-      whereActive(
-        rule,
-        conditionOf(rule, space, () => TRUE),
-        space,
-        notes,
-      ),
-      isChanged,
-    );
+  const known = new Map<Rule, Node>();
+  return (rule) => {
+    let node = known.get(rule);
+    if (node === undefined) {
+      const condition = conditionOf(rule, space, () => TRUE);
+      known.set(rule, (node = space.diagram.exists(whereActive(rule, condition, space, notes), isChanged)));
+    }
+    return node;
+  };
 }
 
 /** Where a rule holds, drops or notes something. */
