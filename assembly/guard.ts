@@ -29,6 +29,7 @@ import {
   SET_INDEXED,
   TEST_A,
   TEST_B,
+  TEST_BPF,
   TEST_BYTES,
   TEST_C,
   TEST_CONNBYTES,
@@ -52,7 +53,9 @@ import {
   TEST_SET,
   TEST_SOCKET,
   TEST_SPI,
+  TEST_STRING,
   TEST_TCP_OPTION,
+  TEST_TIME,
   TRANSPORT_LATER,
   TRANSPORT_OFFSET_1,
 } from "../src/layout";
@@ -66,6 +69,8 @@ import { origin } from "./origin";
 import { is, IS_ORPHAN } from "./packet";
 import { dataOf } from "./program";
 import { recent } from "./recent";
+import { meetsTime } from "./time";
+import { asksWhole } from "./whole";
 
 export const FAILS: u32 = 0;
 export const HOLDS: u32 = 1;
@@ -144,6 +149,12 @@ export function holds(program: usize, clause: usize, packet: usize): u32 {
       const asked = asksBytes(test, data);
       if (asked == DROPPED) return DROPPED;
       good = asked == HOLDS;
+    } else if (kind >= <u32>TEST_STRING && kind <= <u32>TEST_BPF) {
+      const asked = asksWhole(test, packet, data);
+      if (asked == DROPPED) return DROPPED;
+      good = asked == HOLDS;
+    } else if (kind == TEST_TIME) {
+      good = meetsTime(data + a, load<u32>(test, TEST_C) != 0, now);
     } else if (kind == TEST_RANDOM) {
       good = (((draw(b, load<u32>(test, TEST_C)) & 0x7fffffff) < a) as bool) != negated;
     } else if (kind == TEST_IPSET) {

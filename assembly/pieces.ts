@@ -1,8 +1,8 @@
 // Datagrams in pieces: fragments that wait for the others, and packets that are cut.
 //
 // The engine knows words of packets, not their bytes; what a datagram says when it is whole, only its bytes tell. So the
-// embedder keeps them (src/engine/datagrams.ts), and does here what asks for bytes, by five imported functions: fragments are
-// rare, and no other packet calls one. Who does not know the bytes either says so, and the packet is not modelled.
+// embedder keeps them (src/engine/datagrams.ts), and does here what asks for bytes, by imported functions: fragments are rare, and
+// no other packet calls one but those that a rule looks through for bytes. Who does not know the bytes either says so, and the packet is not modelled.
 //
 // A packet's bytes have a number, DETAIL_BODY, and with them goes how it was put together, as long as that is known.
 //
@@ -87,6 +87,12 @@ export declare function leaveInPieces(
 
 /** There is no more room for hooks in the decision record. */
 export declare function spillPath(decision: usize, loops: u32, path: u32): void;
+
+/**
+ * Lays down the bytes of the packet as it is now, from its IP header on, and writes LAID_ words to `result`. In place of the address
+ * 0: its payload is not known; 1: not all of its bytes are.
+ */
+export declare function lay(packet: usize, details: usize, origin: usize, result: usize): void;
 
 /** What was kept with the first fragment: a packet as it lies at CURRENT. */
 const BEARER = memory.data(128, 16);

@@ -280,6 +280,43 @@ export const TEST_IPSET = 20;
 /** It is below the rate of table a of -m hashlimit; a packet that shows no ports, or finds no room, is dropped. */
 export const TEST_HASHLIMIT = 21;
 
+/** Bytes stand in the packet: a: byte offset of the pattern in the program's data, b: its length, c: from | to << 16, field: STRING_. */
+export const TEST_STRING = 22;
+/** Words of the packet: a: byte offset of b tests (assembly/whole.ts). */
+export const TEST_U32 = 23;
+/** A program over the packet: a: byte offset of its b instructions. */
+export const TEST_BPF = 24;
+
+/** The time of day and the day: a: byte offset of six TIME_ words; a night belongs to the day on which it began: c. */
+export const TEST_TIME = 25;
+export const TIME_DATE_START = 0;
+export const TIME_DATE_STOP = 4;
+export const TIME_DAY_START = 8;
+export const TIME_DAY_STOP = 12;
+export const TIME_MONTHDAYS = 16;
+export const TIME_WEEKDAYS = 20;
+
+/** The pattern is in upper case, and any case will do. */
+export const STRING_ANY_CASE = 1;
+/** What lies across two places is not found. */
+export const STRING_MAY_MISS = 2;
+
+export const U32_AND = 0;
+export const U32_LEFT = 1;
+export const U32_RIGHT = 2;
+export const U32_AT = 3;
+
+export const BPF_TEST_INSTRUCTION_BYTES = 8;
+
+/** What the embedder tells of bytes that it has laid down. */
+export const LAID_AT = 0;
+export const LAID_BYTES = 4;
+/** LAID_ bits. */
+export const LAID_FLAGS = 8;
+export const LAID_SCATTERED = 1;
+/** The IP id, and the checksum with it, is not known. */
+export const LAID_NO_ID = 2;
+
 /** Bit n: part n of an element is the packet's source; then how many parts the rule names, and whether exceptions hold. */
 export const SHOW_PARTS_SHIFT = 8;
 export const SHOW_NOMATCH = 0x10000;
@@ -807,6 +844,8 @@ export const UNMODELLED_ANSWERS = 4;
 /** A rule asks for a payload that is not known; a negated test for one that is broken. */
 export const UNMODELLED_PAYLOAD = 5;
 export const UNMODELLED_BROKEN = 6;
+/** Not all bytes that a rule asks for are known. */
+export const UNMODELLED_WHOLE = 7;
 
 export const WHERE_ROUTING = 5;
 export const WHERE_BEFORE_NETFILTER = 6;

@@ -7,7 +7,7 @@ import { compareEngine } from "./support/kernel-engine.ts";
 import { drawKernelWords } from "./support/kernel-words.ts";
 import { showWorld } from "./support/kernel-world.ts";
 
-const WORLDS = 150;
+const WORLDS = 80;
 const PACKETS = 200;
 
 for (const clock of [false, true]) {

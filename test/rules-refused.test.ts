@@ -301,6 +301,11 @@ test("what is parsed and not modelled is refused for running, with its rule", ()
       /--suppl-groups of match owner is not modelled; /,
     "*filter\n-A INPUT -m hashlimit --hashlimit-upto 1/s --hashlimit-name a\n-A INPUT -m hashlimit --hashlimit-upto 99b/s --hashlimit-name a\nCOMMIT\n":
       /^test:3:1: table a of match hashlimit, which another rule fills by another measure, is not modelled/,
+    '*filter\n-A INPUT -m string --algo bm --icase --hex-string "|df|"\nCOMMIT\n':
+      /--icase of match string with --algo bm/,
+    "*filter\n-A INPUT -m time --timestart 01:00 --kerneltz\nCOMMIT\n": /--kerneltz of match time/,
+    '*filter\n-A INPUT -m bpf --bytecode "2,32 0 0 4294963204,22 0 0 0"\nCOMMIT\n':
+      /match bpf that asks for 4294963204, .* is not modelled/,
     "*filter\n-A FORWARD -j TEE --gateway 10.0.0.1\nCOMMIT\n": /target TEE is not modelled$/m,
     "*filter\n-A INPUT -m set --match-set a src\n-A INPUT -p tcp -m osf --genre Linux\nCOMMIT\n":
       /set a, which is not loaded \(--ipset\), .*; so it is in filter INPUT:2 \(match osf\)/,

@@ -70,6 +70,9 @@ import {
   STATUS_ASSURED,
   STATUS_CONFIRMED,
   STATUS_SEEN_REPLY,
+  STRING_ANY_CASE,
+  STRING_MAY_MISS,
+  TEST_BPF,
   TEST_CHUNKS,
   TEST_CONNBYTES,
   TEST_CONNECTION,
@@ -91,7 +94,10 @@ import {
   TEST_SET,
   TEST_SOCKET,
   TEST_SPI,
+  TEST_STRING,
   TEST_TCP_OPTION,
+  TEST_TIME,
+  TEST_U32,
   TRANSPORT_LATER,
   TRANSPORT_OFFSET_1,
 } from "../layout.ts";
@@ -423,6 +429,23 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
       case "quota":
         guard({ kind: TEST_QUOTA, state: state(), quota: match.quota, negated: match.negated });
         return;
+      case "time":
+        pure();
+        tests.push({ kind: TEST_TIME, time: match });
+        return;
+      case "string": {
+        const { pattern, algorithm, from, to, anyCase, negated } = match;
+        const flags =
+          (anyCase ? STRING_ANY_CASE : 0) | (algorithm === "bm" && pattern.length > 1 ? STRING_MAY_MISS : 0);
+        guard({ kind: TEST_STRING, flags, pattern: anyCase ? pattern.map(upper) : pattern, from, to, negated });
+        return;
+      }
+      case "u32":
+        guard({ kind: TEST_U32, tests: match.tests, negated: match.negated });
+        return;
+      case "bpf":
+        guard({ kind: TEST_BPF, program: match.program });
+        return;
       case "hashlimit":
         guard({ kind: TEST_HASHLIMIT, table: context.hashTableOf(match.name), negated: match.above });
         return;
@@ -521,6 +544,12 @@ const CONNBYTES_DIRECTIONS = {
   reply: CONNBYTES_REPLY,
   both: CONNBYTES_ORIGINAL | CONNBYTES_REPLY,
 } as const;
+
+/** toupper() of the kernel: Latin-1. */
+function upper(byte: number): number {
+  const isLower = (byte >= 0x61 && byte <= 0x7a) || (byte >= 0xdf && byte <= 0xff && byte !== 0xf7);
+  return isLower ? byte - 0x20 : byte;
+}
 
 const DSCP_MASK = 0xfc;
 const ECT_MASK = 3;

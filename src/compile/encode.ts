@@ -39,6 +39,7 @@ import {
   SET_INDEXED,
   TEST_A,
   TEST_B,
+  TEST_BPF,
   TEST_BYTES,
   TEST_C,
   TEST_CHUNKS,
@@ -58,7 +59,14 @@ import {
   TEST_RECENT,
   TEST_SOCKET,
   TEST_SPI,
+  TEST_STRING,
   TEST_TCP_OPTION,
+  TEST_TIME,
+  TEST_U32,
+  U32_AND,
+  U32_AT,
+  U32_LEFT,
+  U32_RIGHT,
   TEST_KIND,
   TEST_LIMIT,
   TEST_MASKED,
@@ -67,6 +75,7 @@ import {
   TEST_RANDOM,
   TEST_SET,
 } from "../layout.ts";
+import type { U32Test } from "../rules/ruleset.ts";
 import { MAX_U32 } from "./intervals.ts";
 import type { Intervals } from "./intervals.ts";
 import { BOX_WORDS } from "./program.ts";
@@ -161,6 +170,8 @@ function indexOf(set: Intervals): Uint32Array {
   return index;
 }
 
+const U32_OPS = { "&": U32_AND, "<<": U32_LEFT, ">>": U32_RIGHT, "@": U32_AT } as const;
+
 /** Tests, intervals and NAT records; equal lists of tests are written once. */
 class Data {
   readonly #words: number[] = [];
@@ -181,6 +192,15 @@ class Data {
     const sets = tests.map((test) => {
       if (test.kind === TEST_CHUNKS) return this.#chunks(test.chunks);
       if (test.kind === TEST_CONNBYTES) return this.#wide([test.lo, test.hi]);
+      if (test.kind === TEST_STRING) return this.#packed(test.pattern);
+      if (test.kind === TEST_U32) return this.#u32Tests(test.tests);
+      if (test.kind === TEST_TIME) {
+        const { dateStart, dateStop, dayStart, dayStop, monthdays, weekdays } = test.time;
+        return this.#all([dateStart, dateStop, dayStart, dayStop, monthdays, weekdays]);
+      }
+      if (test.kind === TEST_BPF) {
+        return this.#all(test.program.flatMap(({ code, jt, jf, k }) => [(code | (jt << 16) | (jf << 24)) >>> 0, k]));
+      }
       if (test.kind !== TEST_SET) return 0;
       if (isIndexed(test)) for (const count of indexOf(test.set)) this.#words.push(count);
       const at = this.byteLength;
@@ -213,6 +233,30 @@ class Data {
     const at = this.byteLength;
     for (const number of numbers) this.#words.push(Number(number & 0xffff_ffffn), Number(number >> 32n));
     return at;
+  }
+
+  #all(words: readonly number[]): number {
+    const at = this.byteLength;
+    for (const word of words) this.#words.push(word);
+    return at;
+  }
+
+  /** Four bytes to a word, the first one lowest. */
+  #packed(bytes: readonly number[]): number {
+    const words = new Array<number>(Math.ceil(bytes.length / 4)).fill(0);
+    bytes.forEach((byte, index) => {
+      words[index >> 2] = (words[index >> 2]! | (byte << ((index & 3) * 8))) >>> 0;
+    });
+    return this.#all(words);
+  }
+
+  #u32Tests(tests: readonly U32Test[]): number {
+    return this.#all(
+      tests.flatMap(({ start, steps, ranges }) => [
+        ...[start, steps.length, ...steps.flatMap(({ op, number }) => [U32_OPS[op], number])],
+        ...[ranges.length, ...ranges.flatMap(({ lo, hi }) => [lo, hi])],
+      ]),
+    );
   }
 
   #chunks(chunks: Extract<Test, { kind: typeof TEST_CHUNKS }>["chunks"]): number {
@@ -305,6 +349,26 @@ class Data {
         words[TEST_B / 4] = Number(test.quota & 0xffff_ffffn);
         words[TEST_C / 4] = Number(test.quota >> 32n);
         words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_STRING:
+        words[TEST_FIELD / 4] = test.flags;
+        words[TEST_A / 4] = set;
+        words[TEST_B / 4] = test.pattern.length;
+        words[TEST_C / 4] = (test.from | (test.to << 16)) >>> 0;
+        words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_U32:
+        words[TEST_A / 4] = set;
+        words[TEST_B / 4] = test.tests.length;
+        words[TEST_NEGATED / 4] = Number(test.negated);
+        break;
+      case TEST_TIME:
+        words[TEST_A / 4] = set;
+        words[TEST_C / 4] = Number(test.time.contiguous);
+        break;
+      case TEST_BPF:
+        words[TEST_A / 4] = set;
+        words[TEST_B / 4] = test.program.length;
         break;
       case TEST_HASHLIMIT:
         words[TEST_A / 4] = test.table;

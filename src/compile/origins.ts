@@ -17,6 +17,10 @@ function asksPorts(match: Match): boolean {
 
 function matchAsksPayload(match: Match): boolean {
   switch (match.kind) {
+    case "string":
+    case "u32":
+    case "bpf":
+      return true;
     case "tcp":
       return match.option !== null;
     case "esp":

@@ -15,11 +15,13 @@ import type {
   TEST_IPSET,
   TEST_SET,
   TEST_SOCKET,
+  TEST_TIME,
 } from "../layout.ts";
 import {
   CLAUSE_COUNTS,
   FIELD_COUNT,
   NONE,
+  TEST_BPF,
   TEST_CHUNKS,
   TEST_CONNLIMIT,
   TEST_DCCP_OPTION,
@@ -33,8 +35,11 @@ import {
   TEST_RANDOM,
   TEST_RECENT,
   TEST_SPI,
+  TEST_STRING,
   TEST_TCP_OPTION,
+  TEST_U32,
 } from "../layout.ts";
+import type { BpfInstruction, TimeMatch, U32Test } from "../rules/ruleset.ts";
 import { MAX_U32 } from "./intervals.ts";
 import type { Intervals } from "./intervals.ts";
 
@@ -128,6 +133,17 @@ export type Test =
     }
   | { readonly kind: typeof TEST_QUOTA; readonly state: number; readonly quota: bigint; readonly negated: boolean }
   | { readonly kind: typeof TEST_HASHLIMIT; readonly table: number; readonly negated: boolean }
+  | {
+      readonly kind: typeof TEST_STRING;
+      readonly flags: number;
+      readonly pattern: readonly number[];
+      readonly from: number;
+      readonly to: number;
+      readonly negated: boolean;
+    }
+  | { readonly kind: typeof TEST_U32; readonly tests: readonly U32Test[]; readonly negated: boolean }
+  | { readonly kind: typeof TEST_TIME; readonly time: TimeMatch }
+  | { readonly kind: typeof TEST_BPF; readonly program: readonly BpfInstruction[] }
   | { readonly kind: typeof TEST_SOCKET; readonly negated: boolean }
   | {
       readonly kind: typeof TEST_SPI;
@@ -168,6 +184,9 @@ const REMEMBERING: readonly Test["kind"][] = [
   TEST_DCCP_TYPES,
   TEST_DCCP_OPTION,
   TEST_TCP_OPTION,
+  TEST_STRING,
+  TEST_U32,
+  TEST_BPF,
 ];
 
 /** Tests whose evaluation leaves a trace behind: a rule that has one is evaluated even if it does nothing else. */

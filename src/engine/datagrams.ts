@@ -3,6 +3,7 @@
 
 import * as layout from "../layout.ts";
 import { PROTO_SCTP, PROTO_TCP } from "../net/protocol.ts";
+import { encode } from "../packet/encode.ts";
 import { fragmentSizes, fragmentsOf } from "../packet/describe.ts";
 import type { Packet } from "../packet/packet.ts";
 import { rewrite } from "../packet/rewrite.ts";
@@ -36,6 +37,7 @@ export interface Pieces {
     asItCame: number,
   ): void;
   spillPath(decision: number, loops: number, path: number): void;
+  lay(packet: number, details: number, origin: number, result: number): void;
 }
 
 interface Body {
@@ -61,6 +63,13 @@ const HEADER_BYTES: ReadonlyMap<number, number> = new Map([
 /** ICMP header, the header that it quotes, and the ports behind that. */
 const QUOTING_BYTES = 36;
 
+const PLAIN_HEADER = 20;
+/** Of an IP packet, with room for an option that is added. */
+const MOST_BYTES = 0x10040;
+/** In the place of an address. */
+const NOWHERE = 0;
+const NOT_ALL = 1;
+
 export interface DatagramsOptions {
   /** Rules ask for origin records. */
   readonly origins: boolean;
@@ -80,6 +89,7 @@ export class Datagrams implements Pieces {
   readonly #answers: number;
   readonly #reassembly = new Reassembly<Kept>();
   #bodies: Body[] = [];
+  #laidAt = 0;
   readonly #sizes = new Map<number, readonly number[]>();
   readonly #paths = new Map<number, readonly Hook[]>();
   /** By arrival: what conntrack put together of it first, and what the host did. */
@@ -201,6 +211,25 @@ export class Datagrams implements Pieces {
   leaveInPieces(decision: number, at: number, details: number, origin: number, most: number, asItCame: number): void {
     const now = this.#packetAt(at, details, origin);
     if (now !== null) this.#sizes.set(decision, piecesOf(now.packet, now.body, most, asItCame !== 0));
+  }
+
+  lay(at: number, details: number, origin: number, result: number): void {
+    const packet = this.#packetAt(at, details, origin)?.packet;
+    const isKnown = packet?.headerLength === PLAIN_HEADER;
+    const bytes = isKnown && packet.payload !== null ? encode(packet, packet.payload) : null;
+    const place = bytes === null ? NOWHERE : this.#putBytes(bytes);
+    const words = this.#instance.words(result, 3);
+    words[layout.LAID_AT / 4] = packet !== undefined && !isKnown ? NOT_ALL : place;
+    words[layout.LAID_BYTES / 4] = bytes?.length ?? 0;
+    words[layout.LAID_FLAGS / 4] =
+      (packet?.scattered === true ? layout.LAID_SCATTERED : 0) | (packet?.idUnknown === true ? layout.LAID_NO_ID : 0);
+  }
+
+  /** The same room for all packets; the longest fits. */
+  #putBytes(bytes: Uint8Array): number {
+    if (this.#laidAt === 0) this.#laidAt = this.#instance.allocate(MOST_BYTES);
+    this.#instance.bytes(this.#laidAt, bytes.length).set(bytes);
+    return this.#laidAt;
   }
 
   spillPath(decision: number, loops: number, path: number): void {

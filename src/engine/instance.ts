@@ -100,6 +100,9 @@ export class Instance {
       leaveInPieces: (decision, at, details, origin, most, asItCame) => {
         this.pieces?.leaveInPieces(decision >>> 0, at >>> 0, details >>> 0, origin >>> 0, most, asItCame);
       },
+      lay: (at, details, origin, result) => {
+        this.pieces?.lay(at >>> 0, details >>> 0, origin >>> 0, result >>> 0);
+      },
       spillPath: (decision, loops, path) => {
         this.pieces?.spillPath(decision >>> 0, loops, path >>> 0);
       },

@@ -112,7 +112,7 @@ function join<Kept>({ parts, bytes }: Waiting<Kept>): Whole<Kept> | null {
   // it may not be cut if that was said of one of the longest
   const df = parts.some(({ packet }, index) => packet.df && lengths[index] === longest);
   return {
-    packet: decode(encode({ ...first, length, moreFragments: false, df }, payload)),
+    packet: { ...decode(encode({ ...first, length, moreFragments: false, df }, payload)), scattered: true },
     kept,
     sizes: parts.map(({ start, end }) => end - start),
     longest,

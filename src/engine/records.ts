@@ -218,6 +218,7 @@ const REASONS: ReadonlyMap<number, string> = new Map([
   ],
   [layout.UNMODELLED_PROTOCOL, "connections of its protocol are not modelled"],
   [layout.UNMODELLED_PAYLOAD, "its payload, which a rule asks, is not known"],
+  [layout.UNMODELLED_WHOLE, "its bytes, which a rule asks, are not all known"],
   [layout.UNMODELLED_BROKEN, "it is broken, and a negated test asks for what is broken: not modelled"],
   [layout.UNMODELLED_ENDLESS, "it comes in by lo again and again, without end"],
   [layout.UNMODELLED_ANSWERS, "the host answers it more often than the engine tells"],

@@ -24,13 +24,13 @@ const ALLOWED: ReadonlySet<number> = new Set([
   ...[...ALU, 0x84, ...LOADS, ...INDEXED_LOADS, 0x02, 0x03, ...JUMPS, 0x06, 0x16, 0x07, 0x87],
 ]);
 
-/** Negative offsets are no places in the packet. */
-const ANCILLARY = 0xfffff000;
-const NETWORK = 0xfff00000;
+/** Above: no places in the packet. From the network header on, which is where a rule counts from anyway; in the frame. */
+export const BPF_ANCILLARY = 0xfffff000;
+export const BPF_NETWORK = 0xfff00000;
+export const BPF_LINK = 0xffe00000;
 const PROTOCOL = 0;
-const PACKET_TYPE = 4;
-const MARK = 20;
-const KNOWN_ANCILLARIES: readonly number[] = [PROTOCOL, PACKET_TYPE, MARK];
+export const BPF_MARK = 20;
+const KNOWN_ANCILLARIES: readonly number[] = [PROTOCOL, BPF_MARK];
 
 interface Instruction {
   readonly code: number;
@@ -63,13 +63,8 @@ export function faultOf(program: readonly Instruction[]): string | null {
 export function unknownLoad(program: readonly Instruction[]): number | null {
   const asks = program.find(({ code, k }) => {
     const absolute = code === 0x20 || code === 0x28 || code === 0x30;
-    const beyond = (k >= ANCILLARY && !KNOWN_ANCILLARIES.includes(k - ANCILLARY)) || (k < ANCILLARY && k >= 0x80000000);
-    return absolute && beyond && !isNetwork(k);
+    const ancillary = k >= BPF_ANCILLARY && !KNOWN_ANCILLARIES.includes(k - BPF_ANCILLARY);
+    return absolute && (ancillary || (k >= BPF_LINK && k < BPF_NETWORK));
   });
   return asks?.k ?? null;
-}
-
-/** Counted from the network header, as other offsets are here anyway (SKF_NET_OFF). */
-function isNetwork(k: number): boolean {
-  return k >= NETWORK && k < ANCILLARY;
 }

@@ -85,7 +85,7 @@ function errorAbout(packet: Packet, answer: AnswerKind & { kind: "icmp" }, src: 
   if (quoted === null) return made;
   const message = Uint8Array.from([type, code, 0, 0, ...u32(info), ...quoted]);
   message.set(u16(checksum(message)), 2);
-  return decode(encode(made, message));
+  return { ...decode(encode(made, message)), idUnknown: true };
 }
 
 const EMPTY: Packet = {

@@ -44,6 +44,10 @@ export interface Packet {
   readonly window: number;
   /** The packet that an ICMP error quotes; null otherwise. */
   readonly inner: Packet | null;
+  /** The kernel chose its IP id, and nobody knows it: that of an ICMP error. */
+  readonly idUnknown?: true;
+  /** It was put together from fragments, and its bytes lie in several places. */
+  readonly scattered?: true;
   /** Everything after the IP header; null where the input does not tell it (synthetic traffic). */
   readonly payload: Uint8Array | null;
 }

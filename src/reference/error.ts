@@ -4,6 +4,9 @@
 export const NFT_READS_OTHERWISE =
   "iptables-nft reads later fragments, and headers cut short, in a way of its own that is not modelled";
 
+/** Options of its IP header, the id of an error, what lies across two pieces of a datagram. */
+export const BYTES_NOT_KNOWN = "its bytes, which a rule asks, are not all known";
+
 /** A packet whose answer is not modelled; `message` names it. */
 export class UnsupportedError extends Error {
   override readonly name = "UnsupportedError";

@@ -127,5 +127,5 @@ function joined(fragments: readonly Packet[]): Omit<Whole<unknown>, "bearer"> {
     // only if the longest fragment had it
     df: longestUndivided === longest,
   };
-  return { packet: decode(encode(header, payload)), sizes, longest };
+  return { packet: { ...decode(encode(header, payload)), scattered: true }, sizes, longest };
 }

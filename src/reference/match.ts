@@ -25,6 +25,7 @@ import type {
   TtlMatch,
 } from "../rules/ruleset.ts";
 import { modelledMatch } from "../rules/modelled.ts";
+import { meetsBpf, meetsString, meetsU32 } from "./bytes.ts";
 import { meetsConnlimit } from "./connlimit.ts";
 import { meetsConnbytes, meetsConnmark, meetsConntrack, meetsState } from "./connmatch.ts";
 import type { Tuple } from "../classifier.ts";
@@ -32,6 +33,7 @@ import type { Connection, Zone } from "./connection.ts";
 import { meetsDccp, meetsSctp, meetsSpi, meetsTcpOption, shows } from "./payload.ts";
 import type { MatchPlace, Memory } from "./memory.ts";
 import type { Skb } from "./skb.ts";
+import { meetsTime } from "./time.ts";
 
 /** What rules ask of the world around the packet. */
 export interface World {
@@ -177,6 +179,14 @@ function meets(given: Match, place: MatchPlace, skb: Skb, world: World): Holds {
     }
     case "quota":
       return world.memory.history.quota(place, match, packet.length);
+    case "time":
+      return meetsTime(match, world.memory.seconds);
+    case "string":
+      return meetsString(match, skb);
+    case "u32":
+      return meetsU32(match, skb);
+    case "bpf":
+      return meetsBpf(match, skb);
     case "hashlimit":
       return world.memory.hashTables.meets(match, packet);
     case "physdev":

@@ -1,5 +1,6 @@
 // What is parsed and not modelled yet: running such rules is refused, never guessed.
 
+import { unknownLoad } from "../net/bpf.ts";
 import { RuleError } from "./error.ts";
 import { nameOfMatch } from "./names.ts";
 import { rulesOf, SET_TYPES } from "./ruleset.ts";
@@ -77,7 +78,7 @@ function refuse(rule: Rule, reason: string): never {
   throw new RuleError(reason, rule.position, rule.text, rule.text.length);
 }
 
-const UNMODELLED_MATCHES = ["time", "rpfilter", "string", "u32", "bpf", "cluster", "opaque"] as const;
+const UNMODELLED_MATCHES = ["rpfilter", "cluster", "opaque"] as const;
 
 const UNMODELLED_TARGETS = ["TCPOPTSTRIP", "HMARK", "opaque"] as const;
 
@@ -129,6 +130,20 @@ function whatOfMatch(match: Match, { sets, hashTables }: Named): string | null {
       const table = hashTables.get(match.name)!;
       const same = match.bytes === table.bytes && match.rateMatch === table.rateMatch;
       return same ? null : `table ${match.name} of match hashlimit, which another rule fills by another measure,`;
+    }
+    case "time":
+      return match.localZone ? "option --kerneltz of match time: the zone of the kernel's clock" : null;
+    case "string":
+      if (match.algorithm === "fsm") return "option --algo fsm of match string";
+      // its table of shifts knows these in one case alone
+      return match.algorithm === "bm" &&
+        match.anyCase &&
+        match.pattern.some((byte) => [0xbf, 0xdf, 0xff].includes(byte))
+        ? "option --icase of match string with --algo bm for this pattern"
+        : null;
+    case "bpf": {
+      const load = unknownLoad(match.program);
+      return load === null ? null : `match bpf that asks for ${load}, which is no place in the packet,`;
     }
     case "owner":
       return match.supplGroups ? "option --suppl-groups of match owner" : null;

@@ -92,10 +92,94 @@ function drawEverywhere(draw: Draw, { hook, clock }: Site): string {
   const incoming = ["PREROUTING", "INPUT", "FORWARD"].includes(hook);
   const policy = `-m policy --dir ${incoming ? "in" : "out"}`;
   return draw.weighted<() => string>([
-    [6, () => drawHashlimit(draw, clock)],
+    [3, () => drawHashlimit(draw, clock)],
+    [4, () => drawTime(draw)],
+    [5, () => drawString(draw)],
+    [4, () => `-m u32 ${not(draw)}--u32 "${drawU32(draw)}"`],
+    [4, () => `-m bpf --bytecode "${drawBpf(draw)}"`],
     [2, () => `${policy} --pol ${draw.pick(["none", "ipsec", "ipsec --proto esp"])}`],
     [["PREROUTING", "INPUT"].includes(hook) ? 2 : 0, () => `-m socket${draw.pick(["", " --transparent"])}`],
   ])();
+}
+
+/** Patterns of which something stands in packets that are drawn: the payload that nobody chose is `oracle..`. */
+function drawString(draw: Draw): string {
+  const pattern = draw.pick([
+    ...["--string oracle", "--string ORACLE", "--string cle..", "--string racy", '--string "a"', "--string E"],
+    ...['--hex-string "|0050|"', '--hex-string "|00|"', '--hex-string "|45 00 00|"', '--hex-string "o|72|acle"'],
+    ...['--hex-string "|0303000501|"', '--hex-string "|4000|"', '--hex-string "|e1|c"'],
+  ]);
+  const from = draw.pick([0, 0, 0, 4, 20, 28, 40]);
+  return [
+    `-m string ${not(draw)}${pattern} --algo ${draw.pick(["bm", "kmp"])}`,
+    ...(from === 0 ? [] : [`--from ${from}`]),
+    ...(draw.chance(0.3) ? [`--to ${from + draw.pick([0, 1, 6, 7, 20, 36])}`] : []),
+    ...(draw.chance(0.4) ? ["--icase"] : []),
+  ].join(" ");
+}
+
+function drawU32(draw: Draw): string {
+  const test = (): string =>
+    draw.pick([
+      "0>>22&0x3C@0>>16=0x50,1388",
+      "0>>22&0x3C@12>>26&0x3C@0=0:0x7fffffff",
+      "6&0xFF=1,6,17,132",
+      "8>>24=64",
+      "8>>24=0:63,65:255",
+      "4&0x3FFF=0",
+      "4>>16=1:100",
+      "12=0x0a000000:0x0affffff",
+      "16&0xff<<8=0:0x4000",
+      "0&0xFFFF=0:36",
+      "0>>22&0x3C@0@0=1",
+      "0>>22&0x3C@4=0x6f726163,0:100",
+      "40=0:0xffffffff",
+      "0xfffffffe=0:0xffffffff",
+    ]);
+  return draw.chance(0.3) ? `${test()}&&${test()}` : test();
+}
+
+/** Loads, something done with them, a jump and returns. */
+function drawBpf(draw: Draw): string {
+  const offset = (): number => draw.pick([0, 1, 2, 8, 9, 12, 16, 20, 22, 24, 27, 28, 36, 60]);
+  const load = (): string => {
+    const k = draw.chance(0.15) ? 0xfff00000 + offset() : offset();
+    return draw.pick([
+      `${draw.pick([32, 40, 48, 64, 72, 80])} 0 0 ${k}`,
+      `${draw.pick([32, 40])} 0 0 ${draw.pick([0xfffff000, 0xfffff014])}`,
+      ...["128 0 0 0", "129 0 0 0", `177 0 0 ${k}`, `0 0 0 ${offset()}`, `1 0 0 ${offset()}`, "96 0 0 3", "97 0 0 3"],
+    ]);
+  };
+  const change = (): string => {
+    const op = draw.pick([0x04, 0x14, 0x24, 0x34, 0x44, 0x54, 0x64, 0x74, 0x94, 0xa4]);
+    return draw.pick([
+      `${op} 0 0 ${draw.pick([1, 2, 7, 16])}`,
+      ...[`${op + 8} 0 0 0`, "132 0 0 0", "7 0 0 0", "135 0 0 0", "2 0 0 3", "3 0 0 3", load()],
+    ]);
+  };
+  const jump = draw.pick([0x15, 0x25, 0x35, 0x45, 0x1d, 0x2d, 0x3d, 0x4d]);
+  const value = draw.pick([0, 1, 4, 6, 17, 64, 0x50, 0x1388, 0x0a000000]);
+  const instructions = [
+    ...["2 0 0 3", load(), ...Array.from({ length: draw.between(0, 3) }, change)],
+    ...[`${jump} 1 0 ${value}`, "22 0 0 0", draw.pick(["6 0 0 1", "6 0 0 0", "22 0 0 0"])],
+  ];
+  return `${instructions.length},${instructions.join(",")}`;
+}
+
+function drawTime(draw: Draw): string {
+  const hours = ["00:00", "00:00:59", "03:30", "06:00", "11:59:59", "12:00", "17:10", "21:00", "23:59"];
+  const days = draw.some(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"], draw.between(1, 5)).join(",");
+  const monthdays = draw.some([1, 2, 3, 10, 15, 24, 25, 26, 28, 29, 30, 31], draw.between(1, 8)).join(",");
+  const [start, stop] = [draw.below(hours.length), draw.below(hours.length)];
+  const night = stop < start && draw.chance(0.5) ? " --contiguous" : "";
+  return [
+    "-m time",
+    ...(draw.chance(0.7) ? [`--timestart ${hours[start]!} --timestop ${hours[stop]!}${night}`] : []),
+    ...(draw.chance(0.5) ? [`${not(draw)}--weekdays ${days}`] : []),
+    ...(draw.chance(0.4) ? [`${not(draw)}--monthdays ${monthdays}`] : []),
+    ...(draw.chance(0.2) ? [`--datestart ${draw.pick(["1970-01-02", "2025", "2037-12-31T10:00"])}`] : []),
+    ...(draw.chance(0.2) ? [`--datestop ${draw.pick(["1970-01-20", "2031", "2037"])}`] : []),
+  ].join(" ");
 }
 
 /** Without a clock nothing comes back while the packets are sent. Rules of one name share what the first one says. */

@@ -23,13 +23,17 @@ export interface Difference {
 }
 
 /** Rules that count packets. */
-const MEMORY = /-m (limit|statistic)/;
+const MEMORY = /-m (limit|statistic|hashlimit)/;
 
-/** The reference gets the packets at the moments when the kernel got them. */
+/** The reference gets the packets at the moments when the kernel got them, give or take the time that it took to begin. */
 export function compareWorld(world: Question): Comparison {
+  const begun = Date.now() / 1000;
   const timed = askOracle(world.rules, world.host, world.packets, [...world.args, "--times"]);
   const kernel = timed.map((verdict) => without(verdict, "time"));
-  const packets = world.packets.map((packet, index) => ({ ...without(packet, "wait"), time: timed[index]!["time"] }));
+  const packets = world.packets.map((packet, index) => ({
+    ...without(packet, "wait"),
+    time: begun + Number(timed[index]!["time"]),
+  }));
   const reference = askReference({ ...world, packets });
   let compared = 0;
   let unmodelled = 0;
