@@ -52,6 +52,7 @@ import {
   FIELD_TOS,
   FIELD_TRANSPORT,
   FIELD_TTL,
+  FIREWALL_TTL,
   FRAME_HOST,
   ORIGIN_OPTION,
   QUOTED_NONE,
@@ -136,7 +137,7 @@ export function icmpError(firewall: usize, reply: u32, info: u32): void {
   }
   if (output(firewall, is(IS_LOCAL) ? get(FIELD_DST) : 0, get(FIELD_SRC), 0, 0, false) != 0) return;
   if (pathMtu <= HEADERS_BYTES + 20) return;
-  respond(reply, info);
+  respond(firewall, reply, info);
 }
 
 /** reject_tg(). `kind`: REJECT_. */
@@ -155,13 +156,13 @@ export function reject(firewall: usize, kind: u32): void {
   if (is(IS_BROADCAST | IS_MULTICAST)) return;
   const src = asSource(firewall, get(FIELD_DST));
   if (output(firewall, src, get(FIELD_SRC), 0, load<u32>(CURRENT, SKB_BOUND), true) != 0) return;
-  respond(REPLY_RESET, 0);
+  respond(firewall, REPLY_RESET, 0);
 }
 
 // -- its way
 
 /** Puts the packet aside, sends the answer its way (that `output` has found), and goes on. */
-function respond(reply: u32, info: u32): void {
+function respond(firewall: usize, reply: u32, info: u32): void {
   showAnswer(reply);
   const ofLevel = level() + 1;
   if (ofLevel > MOST_LEVELS) return;
@@ -171,8 +172,8 @@ function respond(reply: u32, info: u32): void {
   originOfAnswer(reply != REPLY_RESET);
   const told = toldOf();
   const details = DETAILS + <usize>(ofLevel - 1) * DETAIL_BYTES;
-  if (reply == REPLY_RESET) writeReset(details);
-  else writeError(reply, details);
+  if (reply == REPLY_RESET) writeReset(details, firewall);
+  else writeError(reply, details, firewall);
   put(details, DETAIL_BODY, record == UNASKED ? 0 : BODY_ANSWER + numberOf(record));
   put(details, DETAIL_CHOSEN, 0);
   beginSkb(record, details, told, 0, ofLevel);
@@ -231,7 +232,7 @@ const ERROR_BYTES: u32 = 576;
 const HEADERS_BYTES: u32 = 28;
 
 /** The packet becomes its own answer; details go to `details`. */
-function writeReset(details: usize): void {
+function writeReset(details: usize, firewall: usize): void {
   const answered = detail();
   const flags = get(FIELD_TCP_FLAGS);
   const acknowledges = (flags & 16) != 0;
@@ -244,7 +245,7 @@ function writeReset(details: usize): void {
   put(details, DETAIL_SEGMENT, 0);
   put(details, DETAIL_OPTIONS, 0);
   put(details, DETAIL_QUOTED, QUOTED_NONE);
-  turn();
+  turn(firewall);
   set(FIELD_TCP_FLAGS, acknowledges ? 4 : 20);
   set(FIELD_TRANSPORT, 20);
   set(FIELD_TOS, 0);
@@ -252,7 +253,7 @@ function writeReset(details: usize): void {
   set(FIELD_FACTS, FACT_LOCAL | FACT_DF);
 }
 
-function writeError(reply: u32, details: usize): void {
+function writeError(reply: u32, details: usize, firewall: usize): void {
   const src = get(FIELD_SRC);
   const proto = get(FIELD_PROTO);
   const transport = get(FIELD_TRANSPORT);
@@ -268,7 +269,7 @@ function writeError(reply: u32, details: usize): void {
   const key = detailOf(detail(), DETAIL_KEY);
   put(details, DETAIL_QUOTED_DPORT, ported ? get(FIELD_DPORT) : proto == ICMP ? get(FIELD_ICMP) : key);
   const length = min(get(FIELD_LENGTH), min(ERROR_BYTES, pathMtu) - HEADERS_BYTES) + HEADERS_BYTES;
-  turn();
+  turn(firewall);
   set(FIELD_SRC, ownSource());
   set(FIELD_SPORT, 0);
   set(FIELD_DPORT, 0);
@@ -284,7 +285,7 @@ function writeError(reply: u32, details: usize): void {
 }
 
 /** The way back, from nowhere but the host. */
-function turn(): void {
+function turn(firewall: usize): void {
   const src = get(FIELD_SRC);
   const sport = get(FIELD_SPORT);
   set(FIELD_SRC, get(FIELD_DST));
@@ -293,7 +294,7 @@ function turn(): void {
   set(FIELD_DPORT, sport);
   set(FIELD_IN_IFACE, 0);
   set(FIELD_MARK, 0);
-  set(FIELD_TTL, 64);
+  set(FIELD_TTL, load<u32>(firewall, FIREWALL_TTL));
 }
 
 function detailOf(details: usize, word: i32): u32 {

@@ -84,7 +84,8 @@ export const STATE_BYTES: usize = 16;
 let states: usize = 0;
 let seed: u32 = 0;
 let packetIndex: u32 = 0;
-let now: f64 = 0;
+/** Of the packet, in seconds. */
+export let now: f64 = 0;
 
 export function setGuards(statesAt: usize, chanceSeed: u32): void {
   states = statesAt;

@@ -9,6 +9,7 @@ export { decide } from "./decide";
 export { setMostFew } from "./few";
 export { buildFirst, firstBytes } from "./first-build";
 export { classify } from "./first-match";
+export { rationErrors } from "./peers";
 export { flowCount, lookedAt, setFlows } from "./flow";
 export { setGuards } from "./guard";
 export { insertMember, setIpsets } from "./ipset";

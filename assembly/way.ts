@@ -206,6 +206,7 @@ import {
   unqueue,
 } from "./packet";
 import { become, cutInto, firstPiece, isFragment, isGathered, leaveInPieces, pull, pullForRouting } from "./pieces";
+import { takesError, takesRedirect } from "./peers";
 import { dataOf } from "./program";
 import { ICMP, SCTP, TCP, UDP } from "./protocol";
 import {
@@ -546,9 +547,8 @@ function routeInput(): bool {
   }
   if (!mayBeRouted(flags)) return false;
   if (forwarding) {
-    if (type == ROUTE_NONE) icmpError(firewall, 3 << 8, 0);
-    else if (type == ROUTE_UNREACHABLE) icmpError(firewall, (3 << 8) | 1, 0);
-    else if (type == ROUTE_PROHIBIT) icmpError(firewall, (3 << 8) | 13, 0);
+    const code = type == ROUTE_NONE ? 0 : type == ROUTE_UNREACHABLE ? 1 : type == ROUTE_PROHIBIT ? 13 : -1;
+    if (code >= 0 && takesError(src)) icmpError(firewall, (3 << 8) | code, 0);
   }
   return drop(WHERE_ROUTING);
 }
@@ -602,7 +602,7 @@ function forward(redirects: bool): bool {
     return drop(WHERE_ROUTING);
   }
   set(FIELD_TTL, ttl - 1);
-  if (redirects) icmpError(firewall, (5 << 8) | 1, nextHop());
+  if (redirects && takesRedirect(get(FIELD_SRC))) icmpError(firewall, (5 << 8) | 1, nextHop());
   set(FIELD_OUT_IFACE, wayIface());
   enter(HOOK_FORWARD);
   if (!passes(TABLE_MANGLE, HOOK_FORWARD)) return false;

@@ -82,6 +82,11 @@ export interface FirewallOptions {
   readonly counting?: boolean;
   /** Connections are forgotten after every packet: each is the first of its own. false. */
   readonly stateless?: boolean;
+  /**
+   * Routing errors and redirects come as the kernel rations them: five errors at once to a sender, then one a second.
+   * Without it each packet gets its own, so that answers do not hang on the packets before. false.
+   */
+  readonly limitErrors?: boolean;
   /** Which iptables has loaded the rules: it orders tables. "legacy". */
   readonly backend?: "legacy" | "nft";
   /** Connections that there may be; more are dropped. 262,144. */
@@ -249,6 +254,7 @@ export class Firewall {
     const stack = instance.allocate((chainCount + 1) * 8);
     instance.exports.setLookUp(this.#counters, stack);
     instance.exports.setGuards(states, options.seed ?? 1);
+    if (options.limitErrors === true) instance.exports.rationErrors();
     loadLists(instance, memory.lists);
     loadHashTables(instance, memory.hashTables);
     loadIpsets(instance, ipsets, this.interfaces);
@@ -275,6 +281,7 @@ export class Firewall {
       origins: this.#origins !== 0,
       nft: this.#nft,
       defragments,
+      fragmentSeconds: host.fragmentSeconds,
       putPayload: (packet) => this.#putPayload(packet),
       beforePieces: () => {
         this.#loadOdd();

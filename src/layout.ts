@@ -653,7 +653,8 @@ export const FEW_ENTRY_BYTES = 16;
  *  244  u32  owners           program over dst: the interface that has an address, 0: none
  *  248  u32  timeouts         f64 seconds each, TIMEOUT_ and TCP_
  *  252  u32  draws            number of the memory for what nat draws where no rule does
- *  256       (zero)
+ *  256  u32  ttl              of the answers that the host makes
+ *  260       (zero)
  */
 export const FIREWALL_PROGRAMS = 0;
 export const FIREWALL_ODD = 100;
@@ -671,6 +672,7 @@ export const FIREWALL_ADDRESS_TYPES = 240;
 export const FIREWALL_OWNERS = 244;
 export const FIREWALL_TIMEOUTS = 248;
 export const FIREWALL_DRAWS = 252;
+export const FIREWALL_TTL = 256;
 export const FIREWALL_BYTES = 320;
 
 export const FIREWALL_TRACKING = 1;

@@ -11,7 +11,7 @@ import { readExamples } from "./support/examples.ts";
 import type { Example } from "./support/examples.ts";
 import { noKernel, readLines } from "./support/oracle.ts";
 
-const OPTIONS = { seed: 1, stateless: true, trace: true, backend: "legacy" } as const;
+const OPTIONS = { seed: 1, stateless: true, trace: true, backend: "legacy", limitErrors: true } as const;
 
 for (const example of readExamples()) {
   const { name, ruleset, host, verdictsPath, ask } = example;

@@ -34,7 +34,7 @@ const REFUSED: readonly (readonly [line: string, message: RegExp])[] = [
   ['{"in": "eth0", "dst": "10.0.0.1", "ttl": -1}', /ttl: a whole number from 0 to 255/],
   ['{"in": "eth0", "dst": "10.0.0.1", "len": 27}', /a total length of 27 leaves no room for the headers/],
   ['{"in": "eth0", "dst": "10.0.0.1", "df": 1}', /df: true or false is wanted/],
-  ['{"in": "eth0", "dst": "10.0.0.1", "frag": {"offset": 4}}', /fragments begin and end at multiples of 8/],
+  ['{"in": "eth0", "dst": "10.0.0.1", "frag": {"offset": 4}}', /frag: offset and length are multiples of 8/],
   ['{"in": "eth0", "dst": "10.0.0.1", "frag": {"at": 8}}', /frag\.at: unknown key; known are offset, length/],
   ['{"in": "eth0", "dst": "10.0.0.1", "payload_hex": "abc"}', /payload_hex: pairs of hexadecimal digits/],
   ['{"in": "eth0", "dst": "10.0.0.1", "ip_options_hex": "07"}', /ip_options_hex: malformed options/],

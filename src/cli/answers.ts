@@ -88,7 +88,7 @@ class Run {
     this.#options = options;
     const { seed, backend } = options;
     const stateless = options.stateless !== undefined;
-    const decide = { seed, backend, stateless, trace: options.trace !== undefined };
+    const decide = { seed, backend, stateless, trace: options.trace !== undefined, limitErrors: true };
     this.#comparison = new Comparison(ruleset, host, {
       ...(options.engine === undefined ? {} : { engine: options.engine }),
       decide,

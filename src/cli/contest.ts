@@ -140,7 +140,7 @@ export class Contest {
   }
 
   get #options(): DeciderOptions {
-    return { seed: this.#seed, stateless: true, trace: true, backend: "legacy" };
+    return { seed: this.#seed, stateless: true, trace: true, backend: "legacy", limitErrors: false };
   }
 
   #freshSides(): Sides {

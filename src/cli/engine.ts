@@ -40,12 +40,14 @@ export interface DeciderOptions {
   /** Answers tell the rules met. */
   readonly trace: boolean;
   readonly backend: Backend;
+  /** Routing errors and redirects come as the kernel rations them; otherwise each packet gets its own. */
+  readonly limitErrors: boolean;
 }
 
 /** Throws UnsupportedError for what only the reference can do. */
 export function wasmDecider(ruleset: Ruleset, host: Host, options: DeciderOptions): Decider {
-  const { seed, trace, stateless, backend } = options;
-  const firewall = compileFirewall(ruleset, host, { seed, stateless, backend });
+  const { seed, trace, stateless, backend, limitErrors } = options;
+  const firewall = compileFirewall(ruleset, host, { seed, stateless, backend, limitErrors });
   return {
     answer: (arrivals, first) =>
       oneByOne(arrivals, (arrival, place) => {
@@ -57,8 +59,8 @@ export function wasmDecider(ruleset: Ruleset, host: Host, options: DeciderOption
 }
 
 export function referenceDecider(ruleset: Ruleset, host: Host, options: DeciderOptions): Decider {
-  const { seed, stateless, backend } = options;
-  const reference = new Reference(ruleset, host, { seed, stateless, backend });
+  const { seed, stateless, backend, limitErrors } = options;
+  const reference = new Reference(ruleset, host, { seed, stateless, backend, limitErrors });
   return {
     answer: (arrivals, first) =>
       oneByOne(arrivals, (arrival, place) => reference.run(arrival, first === undefined ? undefined : first + place)),

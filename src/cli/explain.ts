@@ -77,6 +77,8 @@ async function explain(rules: string | undefined, options: ExplainCommandOptions
   if (options.host === undefined)
     throw new UsageError("explain needs --host HOST.json: without a host a packet has no way to go");
   if (options.packet === undefined) throw new UsageError("explain needs --packet: what to explain");
+  if (options.json !== undefined && options.format !== undefined)
+    throw new UsageError("--json and --format say how to answer: one of them is wanted");
   refuseSharedInput([...rulePaths(rules, options), options.host, options.before]);
   const ruleset = await loadRuleset(rules, options);
   const host = await loadHost(options.host);

@@ -77,6 +77,8 @@ export interface DatagramsOptions {
   readonly nft: boolean;
   /** Datagrams are put together before they meet a chain, unless they are not to be tracked. */
   readonly defragments: boolean;
+  /** How long fragments wait for the others. */
+  readonly fragmentSeconds: number;
   /** The address of a packet's bytes in the engine's memory; 0: no rule asks for them. */
   readonly putPayload: (packet: Packet) => number;
   /** Called before the first piece meets a chain. */
@@ -87,7 +89,7 @@ export class Datagrams implements Pieces {
   readonly #instance: Instance;
   readonly #options: DatagramsOptions;
   readonly #answers: number;
-  readonly #reassembly = new Reassembly<Kept>();
+  readonly #reassembly: Reassembly<Kept>;
   #bodies: Body[] = [];
   #laidAt = 0;
   readonly #sizes = new Map<number, readonly number[]>();
@@ -100,6 +102,7 @@ export class Datagrams implements Pieces {
     this.#instance = instance;
     this.#answers = answers;
     this.#options = options;
+    this.#reassembly = new Reassembly(options.fragmentSeconds);
   }
 
   /** Packets come next: number 1 and so on. */

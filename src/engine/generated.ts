@@ -49,7 +49,8 @@ export function answerMade(view: DataView, record: number, bytesOf: BytesOf): Pa
   if (answered === null) return null;
   const header = headerOf(view, record + layout.ANSWER_REFUSED, answered);
   const refused = rewrite(answered, { ...mssChanged(word(layout.ANSWER_OPTION), answered), ...header });
-  return makeAnswer(refused, kindOf(word), word(layout.ANSWER_SRC), word(layout.ANSWER_MTU));
+  const ttl = word(layout.ANSWER_PACKET + layout.FIELD_TTL * 4);
+  return makeAnswer(refused, kindOf(word), word(layout.ANSWER_SRC), word(layout.ANSWER_MTU), ttl);
 }
 
 function kindOf(word: (offset: number) => number): AnswerKind {

@@ -124,6 +124,7 @@ export function loadHost(instance: Instance, host: Host, interfaces: InterfaceTa
       (host.customLocalRoutes || !onlyOwnRules(host.rules) ? layout.FIREWALL_VALIDATE : 0),
   );
   put(layout.FIREWALL_DRAWS, tables.draws);
+  put(layout.FIREWALL_TTL, host.defaultTtl);
   const timeouts = instance.allocate(layout.TIMEOUT_COUNT * 8);
   for (const [number, seconds] of timeoutsOf(host)) instance.view().setFloat64(timeouts + number * 8, seconds, true);
   put(layout.FIREWALL_TIMEOUTS, timeouts);

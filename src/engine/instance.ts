@@ -27,6 +27,7 @@ interface Exports {
   ): void;
   setAnswers(at: number, bytes: number): void;
   setEvents(at: number, bytes: number): void;
+  rationErrors(): void;
   setFlows(flows: number, counting: number): number;
   generate(traffic: number, packets: number, count: number, first: number): void;
   converse(traffic: number, packets: number, details: number, times: number, count: number, first: number): void;

@@ -34,18 +34,23 @@ interface Waiting<Kept> {
   ended: boolean;
 }
 
-const LIFE_SECONDS = 30;
 const MOST_BYTES = 65535;
 
 export class Reassembly<Kept> {
   readonly #waiting = new Map<string, Waiting<Kept>>();
+  readonly #seconds: number;
+
+  /** @param seconds that fragments wait for the others */
+  constructor(seconds: number) {
+    this.#seconds = seconds;
+  }
 
   /** null: others are missing, or the fragment spoils its datagram, or has been seen. */
   add(gatherer: number, packet: Packet, kept: Kept, now: number): Whole<Kept> | null {
     const key = [gatherer, packet.src, packet.dst, packet.proto, packet.ipId].join();
     let waiting = this.#waiting.get(key);
     if (waiting === undefined || now >= waiting.until) {
-      waiting = { until: now + LIFE_SECONDS, parts: [], runs: [], bytes: 0, end: 0, ended: false };
+      waiting = { until: now + this.#seconds, parts: [], runs: [], bytes: 0, end: 0, ended: false };
       this.#waiting.set(key, waiting);
     }
     const part = partOf(packet, kept);

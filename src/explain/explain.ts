@@ -72,6 +72,7 @@ export function explainPacket(
   const watcher = new Watcher();
   const reference = new Reference(ruleset, host, {
     ...{ stateless: false, backend: options.backend ?? "legacy", seed: options.seed ?? 0, watch: watcher },
+    limitErrors: true,
   });
   for (const each of options.before ?? []) reference.run(each);
   watcher.forget();

@@ -96,6 +96,10 @@ export interface Host {
   readonly tcpLoose: boolean;
   /** A wrong checksum makes a packet INVALID (nf_conntrack_checksum). */
   readonly conntrackChecksum: boolean;
+  /** Of the answers that the host makes (ip_default_ttl). */
+  readonly defaultTtl: number;
+  /** Seconds that fragments wait for the others (ipfrag_time). */
+  readonly fragmentSeconds: number;
   /** How long connections live. */
   readonly timeouts: Timeouts;
 }

@@ -52,6 +52,7 @@ function readRule(item: Field): Omit<PolicyRule, "priority"> & { readonly priori
   let oif: string | null = null;
   let fwmark: PolicyRule["fwmark"] = null;
   let action: PolicyRule["action"] = { kind: "table", table: RT_TABLE_MAIN };
+  if (words.atEnd()) words.fail("a policy rule has at least an action or a condition");
   while (!words.atEnd()) {
     const word = words.take("a word");
     switch (word) {

@@ -14,7 +14,10 @@ export type InterfaceSysctls = Pick<
   Interface,
   "rpFilter" | "acceptLocal" | "routeLocalnet" | "forwarding" | "sendRedirects" | "acceptSourceRoute" | "srcValidMark"
 >;
-export type HostSysctls = Pick<Host, "ipForward" | "tcpLoose" | "conntrackChecksum" | "timeouts">;
+export type HostSysctls = Pick<
+  Host,
+  "ipForward" | "tcpLoose" | "conntrackChecksum" | "defaultTtl" | "fragmentSeconds" | "timeouts"
+>;
 
 /** What is modelled below net/ipv4/conf/NAME. */
 const CONF = [
@@ -35,6 +38,10 @@ const FIXED: readonly (readonly [RegExp, number])[] = [
   [/^net\/ipv4\/(fwmark_reflect|ip_forward_use_pmtu|icmp_ratemask|icmp_errors_use_inbound_ifaddr)$/, 0],
   [/^net\/netfilter\/nf_conntrack_tcp_(be_liberal|ignore_invalid_rst)$/, 0],
   [/^net\/netfilter\/nf_conntrack_tcp_max_retrans$/, 3],
+  [/^net\/(netfilter\/)?nf_conntrack_max$/, 262_144],
+  [/^net\/ipv4\/ipfrag_max_dist$/, 64],
+  [/^net\/ipv4\/ipfrag_high_thresh$/, 4_194_304],
+  [/^net\/ipv4\/ipfrag_low_thresh$/, 3_145_728],
 ];
 
 /** No answer depends on these: other protocols, ARP, sockets of the host, memory, logs, lifetimes of connections. */
@@ -42,12 +49,11 @@ const HARMLESS = [
   /^net\/ipv4\/conf\/[^/]+\/(accept_redirects|secure_redirects|log_martians|arp_\w+|promote_secondaries)$/,
   /^net\/ipv4\/conf\/[^/]+\/(ignore_routes_with_linkdown|drop_gratuitous_arp|bootp_relay|tag|medium_id)$/,
   /^net\/ipv4\/conf\/[^/]+\/(force_igmp_version|igmpv[23]_unsolicited_report_interval|disable_(xfrm|policy))$/,
-  /^net\/ipv4\/(tcp_\w+|udp_\w+|igmp_\w+|neigh\/.*|route\/.*|ip_local_\w+|ip_unprivileged_port_start|ping_group_range)$/,
-  /^net\/ipv4\/(ip_default_ttl|ip_no_pmtu_disc|ip_dynaddr|ip_nonlocal_bind|ipfrag_\w+|inet_peer_\w+|ip_early_demux)$/,
+  /^net\/ipv4\/(tcp_\w+|udp_\w+|igmp_\w+|neigh\/.*|route\/(?!error_|redirect_)\w+|ip_local_\w+|ip_unprivileged_port_start|ping_group_range)$/,
+  /^net\/ipv4\/(ip_no_pmtu_disc|ip_dynaddr|ip_nonlocal_bind|ipfrag_secret_interval|inet_peer_\w+|ip_early_demux)$/,
   /^net\/ipv4\/(icmp_ratelimit|icmp_echo_ignore_(all|broadcasts)|icmp_ignore_bogus_error_responses|icmp_msgs_\w+)$/,
-  /^net\/netfilter\/nf_conntrack_((dccp|icmpv6|frag6)_\w*timeout\w*|max|buckets|acct|events|timestamp|log_invalid|expect_max)$/,
+  /^net\/netfilter\/nf_conntrack_((dccp|icmpv6|frag6)_\w*timeout\w*|buckets|acct|events|timestamp|log_invalid|expect_max)$/,
   /^net\/netfilter\/nf_log\w*(\/.*)?$/,
-  /^net\/nf_conntrack_max$/,
   /^net\/(ipv6|core|unix)\/.*$/,
 ];
 
@@ -64,6 +70,8 @@ export class Sysctls {
   readonly #names: readonly string[];
   #tcpLoose = 1;
   #checksum = 1;
+  #defaultTtl = 64;
+  #fragmentSeconds = 30;
   readonly #timeouts = new Map<string, number>();
 
   /** As kernel_oracle.py leaves them: forwarding on, all others off. */
@@ -90,6 +98,8 @@ export class Sysctls {
     else if (isConf(conf)) this.#write(conf, place!, value);
     else if (path === "net/netfilter/nf_conntrack_tcp_loose") this.#tcpLoose = value;
     else if (path === "net/netfilter/nf_conntrack_checksum") this.#checksum = value;
+    else if (path === "net/ipv4/ip_default_ttl") this.#defaultTtl = within(value, 1, 255, field);
+    else if (path === "net/ipv4/ipfrag_time") this.#fragmentSeconds = within(value, 1, MOST, field);
     else if (isTimeout(path)) this.#timeouts.set(path, value);
     else judge(path, value, field);
   }
@@ -112,6 +122,8 @@ export class Sysctls {
       ipForward: this.#all("forwarding") !== 0,
       tcpLoose: this.#tcpLoose !== 0,
       conntrackChecksum: this.#checksum !== 0,
+      defaultTtl: this.#defaultTtl,
+      fragmentSeconds: this.#fragmentSeconds,
       timeouts: timeoutsOf(this.#timeouts),
     };
   }
@@ -152,6 +164,10 @@ function valueOf(field: Field): number {
   const { json } = field;
   if (json.kind !== "string") return field.integer(0, MOST);
   return parseNumber(json.value.trim(), MOST) ?? field.fail(`a whole number from 0 to ${MOST} is wanted`);
+}
+
+function within(value: number, least: number, most: number, field: Field): number {
+  return value < least || value > most ? field.fail(`a whole number from ${least} to ${most} is wanted`) : value;
 }
 
 function judge(path: string, value: number, field: Field): void {

@@ -59,7 +59,7 @@ export function build(spec: PacketSpec): Uint8Array | string {
   if (spec.fragment !== undefined) {
     const { offset, length = body.length - offset } = spec.fragment;
     const end = offset + length;
-    if (offset % 8 !== 0 || (end < body.length && end % 8 !== 0)) return "fragments begin and end at multiples of 8";
+    if (offset % 8 !== 0 || (end < body.length && end % 8 !== 0)) return "frag: offset and length are multiples of 8";
     part = body.subarray(offset, Math.max(offset, end));
     fragmentField |= (offset / 8) | (end < body.length ? MORE_FRAGMENTS : 0);
   }

@@ -26,7 +26,6 @@ const TCP_HEADER_BYTES = 20;
 const ICMP_HEADER_BYTES = 8;
 /** An ICMP error is no longer than that, nor than the MTU of the way back. */
 const ERROR_BYTES = 576;
-const DEFAULT_TTL = 64;
 const TOS_BITS = 0x1e;
 const INTERNETWORK_CONTROL = 0xc0;
 
@@ -39,12 +38,13 @@ export function wordOf({ proto, icmpType, icmpCode }: Packet): string {
  * @param packet as it was when it was refused
  * @param src of an ICMP error; a reset comes from where the packet went
  * @param mtu of the way back
+ * @param ttl of what the host sends (ip_default_ttl)
  */
-export function makeAnswer(packet: Packet, answer: AnswerKind, src: number, mtu: number): Packet {
-  return answer.kind === "tcp-reset" ? resetOf(packet) : errorAbout(packet, answer, src, mtu);
+export function makeAnswer(packet: Packet, answer: AnswerKind, src: number, mtu: number, ttl: number): Packet {
+  return answer.kind === "tcp-reset" ? resetOf(packet, ttl) : errorAbout(packet, { ...answer, src, mtu, ttl });
 }
 
-function resetOf(packet: Packet): Packet {
+function resetOf(packet: Packet, ttl: number): Packet {
   const { src, dst, sport, dport, tcpFlags } = packet;
   const acknowledges = (tcpFlags & TCP_FLAGS.ACK) !== 0;
   const seq = acknowledges ? packet.ack : 0;
@@ -58,7 +58,7 @@ function resetOf(packet: Packet): Packet {
   return {
     ...EMPTY,
     ...{ src: dst, dst: src, proto: PROTO_TCP, sport: dport, dport: sport, tcpFlags: flags },
-    ...{ seq, ack, df: true, length: IP_HEADER_BYTES + segment.length, payload: segment },
+    ...{ seq, ack, ttl, df: true, length: IP_HEADER_BYTES + segment.length, payload: segment },
   };
 }
 
@@ -69,15 +69,23 @@ function segmentLength({ tcpFlags, length, headerLength, payload }: Packet): num
   return counted + length - headerLength - ownLength;
 }
 
-function errorAbout(packet: Packet, answer: AnswerKind & { kind: "icmp" }, src: number, mtu: number): Packet {
-  const { type, code, info } = answer;
+interface Told {
+  readonly type: number;
+  readonly code: number;
+  readonly info: number;
+  readonly src: number;
+  readonly mtu: number;
+  readonly ttl: number;
+}
+
+function errorAbout(packet: Packet, { type, code, info, src, mtu, ttl }: Told): Packet {
   const most = Math.min(ERROR_BYTES, mtu) - IP_HEADER_BYTES - ICMP_HEADER_BYTES;
   const quoted = packet.payload === null ? null : encode(packet, packet.payload).subarray(0, most);
   const made: Packet = {
     ...EMPTY,
     ...{ src, dst: packet.src, proto: PROTO_ICMP, icmpType: type, icmpCode: code },
     // an error to a group goes no further than the link
-    ttl: packet.src >>> 28 === 14 ? 1 : DEFAULT_TTL,
+    ttl: packet.src >>> 28 === 14 ? 1 : ttl,
     tos: (packet.tos & TOS_BITS) | INTERNETWORK_CONTROL,
     length: IP_HEADER_BYTES + ICMP_HEADER_BYTES + Math.min(packet.length, most),
     inner: { ...packet, inner: null },
@@ -90,7 +98,7 @@ function errorAbout(packet: Packet, answer: AnswerKind & { kind: "icmp" }, src: 
 
 const EMPTY: Packet = {
   ...{ src: 0, dst: 0, proto: 0, sport: 0, dport: 0, tcpFlags: 0, icmpType: 0, icmpCode: 0, icmpId: 0, icmpSeq: 0 },
-  ...{ ttl: DEFAULT_TTL, tos: 0, length: IP_HEADER_BYTES, headerLength: IP_HEADER_BYTES, sourceRouted: false },
+  ...{ ttl: 0, tos: 0, length: IP_HEADER_BYTES, headerLength: IP_HEADER_BYTES, sourceRouted: false },
   ...{ ipId: 0, df: false, moreFragments: false, fragmentOffset: 0, badChecksum: false, seq: 0, ack: 0, window: 0 },
   ...{ inner: null, payload: null },
 };

@@ -75,7 +75,7 @@ export function icmpError(answer: AnswerKind, refused: Refused, routing: Routing
   const back = routing.output({ src, dst: packet.src, mark: 0, oif: null }, false);
   if (typeof back === "string" || back.mtu - HEADERS_BYTES <= IP_HEADER_BYTES) return null;
   const from = back.src === 0 ? DUMMY : back.src;
-  return { packet: makeAnswer(packet, answer, from, back.mtu), path: back };
+  return { packet: makeAnswer(packet, answer, from, back.mtu, routing.defaultTtl), path: back };
 }
 
 function reset({ packet, path, boundIface }: Refused, routing: Routing): Answer | null {
@@ -86,5 +86,5 @@ function reset({ packet, path, boundIface }: Refused, routing: Routing): Answer 
   const src = type === "LOCAL" || type === "UNICAST" ? packet.dst : 0;
   const back = routing.output({ src, dst: packet.src, mark: 0, oif: boundIface }, true);
   if (typeof back === "string") return null;
-  return { packet: makeAnswer(packet, { kind: "tcp-reset" }, packet.dst, back.mtu), path: back };
+  return { packet: makeAnswer(packet, { kind: "tcp-reset" }, packet.dst, back.mtu, routing.defaultTtl), path: back };
 }

@@ -1,7 +1,7 @@
 // Fragments that wait for the others of their datagram.
 //
 // Follows ip_frag_queue() and ip_frag_reasm() in net/ipv4/ip_fragment.c, inet_frag_queue_insert() in
-// net/ipv4/inet_fragment.c. Differs: where the kernel gives a datagram up after 30 seconds it tells the sender.
+// net/ipv4/inet_fragment.c. Differs: where the kernel gives a datagram up it tells the sender.
 
 import { decode } from "../packet/decode.ts";
 import { encode } from "../packet/encode.ts";
@@ -20,7 +20,6 @@ export interface Whole<Bearer> {
   readonly longest: number;
 }
 
-const LIFE_SECONDS = 30;
 const MOST_BYTES = 65535;
 
 /** Neighbouring fragments that came one behind the other. */
@@ -42,13 +41,19 @@ interface Queue<Bearer> {
 /** @typeParam Bearer what is kept beside a fragment */
 export class Fragments<Bearer> {
   readonly #queues = new Map<string, Queue<Bearer>>();
+  readonly #seconds: number;
+
+  /** @param seconds that fragments wait for the others */
+  constructor(seconds: number) {
+    this.#seconds = seconds;
+  }
 
   /** null: others are missing, or the fragment fits nowhere. */
   gather(gatherer: Gatherer, fragment: Packet, bearer: Bearer, now: number): Whole<Bearer> | null {
     const { src, dst, proto, ipId } = fragment;
     const key = `${gatherer} ${src} ${dst} ${proto} ${ipId}`;
     const known = this.#queues.get(key);
-    const alive = known !== undefined && now < known.began + LIFE_SECONDS;
+    const alive = known !== undefined && now < known.began + this.#seconds;
     const queue: Queue<Bearer> = alive
       ? known
       : { began: now, fragments: [], first: null, runs: [], length: 0, lastIn: false };

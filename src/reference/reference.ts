@@ -76,7 +76,8 @@ export class Reference {
     this.#stateless = options.stateless;
     const connections = tracks(ruleset, host) ? new Connections() : null;
     this.#around = {
-      ...{ ruleset, host, routing, fragments: new Fragments<Traveller>(), defragments: defragments(ruleset, host) },
+      ...{ ruleset, host, routing, fragments: new Fragments<Traveller>(host.fragmentSeconds) },
+      defragments: defragments(ruleset, host),
       world: {
         ...(options.watch === undefined ? {} : { watch: options.watch }),
         memory: new Memory(ruleset, options.seed ?? 0),

@@ -57,6 +57,11 @@ export class Routing {
     this.#ownAddresses = new Set(host.interfaces.flatMap((one) => one.addresses.map(({ address }) => address)));
   }
 
+  /** Of what the host sends (ip_default_ttl). */
+  get defaultTtl(): number {
+    return this.#host.defaultTtl;
+  }
+
   /** Of a packet that came by `iface`; `mark` as PREROUTING left it. */
   input(src: number, dst: number, mark: number, iface: Interface): Arriving {
     if (isMulticast(dst)) return this.#multicast(src, dst, mark, iface);

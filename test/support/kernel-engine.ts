@@ -34,8 +34,8 @@ function compareOnce(question: Question): EngineComparison & { readonly unmodell
   const ruleset = rulesetOf(question);
   const model = parseHost(JSON.stringify(host), "host.json");
   const stateless = args.includes("--stateless");
-  const firewall = compileFirewall(ruleset, model, { seed: SEED, counting: true, stateless });
-  const reference = new Reference(ruleset, model, { seed: SEED, stateless });
+  const firewall = compileFirewall(ruleset, model, { seed: SEED, counting: true, stateless, limitErrors: true });
+  const reference = new Reference(ruleset, model, { seed: SEED, stateless, limitErrors: true });
   // what is not modelled is passed over if nothing can hang on it
   const forgets = stateless && !/-m (limit|statistic|hashlimit)/.test(rules);
   let compared = 0;
