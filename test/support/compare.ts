@@ -31,13 +31,12 @@ export function rulesetOf({ rules, sets }: Pick<Question, "rules" | "sets">): Ru
 }
 
 /** The reference's verdict lines; an UnsupportedError stands for a packet that it does not model. */
-export function askReference(question: Question): readonly (Verdict | UnsupportedError)[] {
+export function askReference(question: Question, seed = 0): readonly (Verdict | UnsupportedError)[] {
   const { host, packets, args } = question;
   const ruleset = rulesetOf(question);
   const model = parseHost(JSON.stringify(host), "host.json");
   const reference = new Reference(ruleset, model, {
-    stateless: args.includes("--stateless"),
-    limitErrors: true,
+    ...{ seed, stateless: args.includes("--stateless"), limitErrors: true },
     backend: args.includes("nft") ? "nft" : "legacy",
   });
   let time = 0;

@@ -196,6 +196,7 @@ function drawSysctls(draw: Draw, sysctl: Record<string, number>, names: readonly
   if (draw.chance(0.15)) sysctl[conf("route_localnet")] = 1;
   if (draw.chance(0.15)) sysctl[conf("accept_local")] = 1;
   if (draw.chance(0.05)) sysctl[conf("src_valid_mark")] = 1;
+  if (draw.chance(0.1)) sysctl["net/ipv4/ip_default_ttl"] = draw.pick([1, 32, 128, 255]);
   if (draw.chance(0.04)) sysctl[conf("forwarding")] = 0;
   if (draw.chance(0.03)) sysctl["net.ipv4.ip_forward"] = 0;
   if (draw.chance(0.1)) sysctl["net.netfilter.nf_conntrack_tcp_loose"] = 0;

@@ -43,7 +43,11 @@ export function runWorld(world: Question, run: KernelRun): string | null {
     return null;
   }
   const smallest = shrinkWorld(world, Date.now() + SHRINK_SECONDS * 1000);
-  const text = compareWorld(smallest).difference?.text ?? `${difference.text}\n(it does not show again)`;
+  const text = compareWorld(smallest).difference?.text;
+  if (text === undefined) {
+    run.unsteady++;
+    return null;
+  }
   return `${text}\n\n${showWorld(smallest)}`;
 }
 
