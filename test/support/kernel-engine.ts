@@ -10,6 +10,7 @@ import { UnsupportedError } from "../../src/reference/error.ts";
 import { Reference } from "../../src/reference/reference.ts";
 import { rulesetOf } from "./compare.ts";
 import type { Question } from "./compare.ts";
+import { MEMORY } from "./kernel-world.ts";
 
 export interface EngineComparison {
   /** Packets that both have answered. */
@@ -37,7 +38,7 @@ function compareOnce(question: Question): EngineComparison & { readonly unmodell
   const firewall = compileFirewall(ruleset, model, { seed: SEED, counting: true, stateless, limitErrors: true });
   const reference = new Reference(ruleset, model, { seed: SEED, stateless, limitErrors: true });
   // what is not modelled is passed over if nothing can hang on it
-  const forgets = stateless && !/-m (limit|statistic|hashlimit)/.test(rules);
+  const forgets = stateless && !MEMORY.test(rules);
   let compared = 0;
   for (const [index, arrival] of arrivalsOf(packets, model).entries()) {
     try {
