@@ -42,7 +42,8 @@ export function compareWorld(world: Question): Comparison {
     const isModelled = !(answer instanceof UnsupportedError);
     if (isModelled) {
       const text = difference(verdict, answer);
-      if (text !== null && !drawsLike(verdict, { ...world, packets }, index)) return { compared, unmodelled, difference: { index, text }, kernel };
+      if (text !== null && !drawsLike(verdict, { ...world, packets }, index))
+        return { compared, unmodelled, difference: { index, text }, kernel };
       compared++;
     } else {
       unmodelled++;
