@@ -6,6 +6,8 @@ export { diffRulesets } from "./diff/diff.ts";
 export type { DiffAnswer, Difference, DiffOptions, Undecided } from "./diff/diff.ts";
 export { reach } from "./diff/arrivals.ts";
 export type { Reaching, ReachOptions } from "./diff/arrivals.ts";
+export { diffWays } from "./diff/way.ts";
+export type { WayDifference, WayEnd, WayOptions } from "./diff/way.ts";
 export type { Place } from "./diff/toward.ts";
 export { sampleChain } from "./diff/sample.ts";
 export type { Sampled, SampleOptions } from "./diff/sample.ts";

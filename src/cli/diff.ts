@@ -6,9 +6,14 @@ import type { RuleRef } from "../classifier.ts";
 import { DEFAULT_BUDGET, diffRulesets } from "../diff/diff.ts";
 import type { Sampled } from "../diff/sample.ts";
 import type { DiffAnswer, Difference, DiffOptions, Undecided } from "../diff/diff.ts";
+import { diffWays } from "../diff/way.ts";
+import type { WayDifference, WayEnd } from "../diff/way.ts";
+import type { Host } from "../host/host.ts";
 import { BUILTIN_CHAINS, TABLES } from "../rules/ruleset.ts";
 import type { Hook, Ruleset, TableName } from "../rules/ruleset.ts";
+import { UsageError } from "./errors.ts";
 import { refuseSharedInput } from "./files.ts";
+import { loadHost } from "./hosts.ts";
 import { Interrupt } from "./interrupt.ts";
 import { whole } from "./numbers.ts";
 import { Places } from "./places.ts";
@@ -19,6 +24,7 @@ import { sampleInstead } from "./sample.ts";
 
 interface DiffCommandOptions extends AskedRulesOptions {
   readonly chain?: NonNullable<DiffOptions["chain"]>;
+  readonly host?: string;
   readonly budget: number;
   readonly samples: number;
   readonly seed: number;
@@ -30,7 +36,8 @@ Regions are disjoint; in one, a field that is not named is free. "!eth0" is ever
 
 Examples:
   verdictree diff old.v4 new.v4
-  verdictree diff old.v4 new.v4 --chain filter:FORWARD --json`;
+  verdictree diff old.v4 new.v4 --chain filter:FORWARD --json
+  verdictree diff old.v4 new.v4 --host host.json`;
 
 /** Packets that are tried where there is no proof. */
 const SAMPLES = 50_000_000;
@@ -45,6 +52,7 @@ export function registerDiff(program: Command): void {
     .argument("<NEW>", "the rules as they are to be");
   addAsking(command)
     .option("--chain <TABLE:CHAIN>", "one built-in chain alone, such as filter:FORWARD", readChain)
+    .option("--host <HOST.json>", "over the whole way through this host: packets as they come in from outside")
     .option(
       "--budget <NODES>",
       "nodes of a chain's decision diagram before it is given up",
@@ -69,12 +77,76 @@ function readChain(text: string): { readonly table: TableName; readonly hook: Ho
 }
 
 async function diff(oldPath: string, newPath: string, options: DiffCommandOptions): Promise<number> {
-  refuseSharedInput([oldPath, newPath, ...(options.ipset ?? [])]);
+  if (options.host !== undefined && options.chain !== undefined)
+    throw new UsageError("--chain looks at one chain, and --host at the whole way: one of them");
+  refuseSharedInput([
+    oldPath,
+    newPath,
+    ...(options.host === undefined ? [] : [options.host]),
+    ...(options.ipset ?? []),
+  ]);
   const old = await loadRuleset(oldPath, options);
   const other = await loadRuleset(newPath, options);
+  const teller = new Teller(old, other, options);
+  if (options.host !== undefined) {
+    const code = await diffWay([old, other], await loadHost(options.host), teller, options);
+    if (code !== null) return code;
+  }
+  return diffChains([old, other], teller, options);
+}
+
+/** null: that is for the chains to tell. */
+async function diffWay(
+  [old, other]: readonly [Ruleset, Ruleset],
+  host: Host,
+  teller: Teller,
+  options: DiffCommandOptions,
+): Promise<number | null> {
+  const interrupt = new Interrupt();
+  const budget = { ...DEFAULT_BUDGET, nodes: options.budget };
+  let differences = 0;
+  const undecided: string[] = [];
+  try {
+    // where all chains are equal the whole way is, whatever it remembers
+    let equal = true;
+    for await (const _each of diffRulesets(old, other, { budget, signal: interrupt.signal })) {
+      equal = false;
+      break;
+    }
+    if (equal && !interrupt.signal.aborted) return null;
+    for await (const each of diffWays([old, other], host, { budget, signal: interrupt.signal })) {
+      if (each.found === "undecided") undecided.push(each.reason);
+      else {
+        differences++;
+        teller.tellWay(each);
+      }
+    }
+  } finally {
+    interrupt.release();
+  }
+  if (interrupt.signal.aborted) {
+    teller.end(`interrupted: ${count(differences, "region")} known so far, there may be more`);
+    return 130;
+  }
+  if (undecided.length > 0) {
+    teller.undecidedWay(undecided);
+    return 3;
+  }
+  if (differences === 0) {
+    teller.end("no packet that comes in as the first of its connection ends otherwise; chain by chain:");
+    return null;
+  }
+  teller.end(`${count(differences, "region")} of packets that come in as the first of their connection`);
+  return 1;
+}
+
+async function diffChains(
+  [old, other]: readonly [Ruleset, Ruleset],
+  teller: Teller,
+  options: DiffCommandOptions,
+): Promise<number> {
   const interrupt = new Interrupt();
   const progress = new Progress("chains", 0, options.quiet !== undefined);
-  const teller = new Teller(old, other, options);
   const undecided: Undecided[] = [];
   let differences = 0;
   try {
@@ -134,6 +206,36 @@ class Teller {
     process.stdout.write(this.#json ? `${JSON.stringify(forMachines(difference))}\n` : this.#forPeople(difference));
   }
 
+  tellWay(difference: WayDifference): void {
+    const { kind, old, new: other, region, witness, outcomes } = difference;
+    if (this.#json) {
+      const [before, after] = [old, other].map((end, side) => {
+        const { verdict, ...rest } = end;
+        const { rule } = outcomes[side]!;
+        return { verdict, ...(rule === null ? {} : { rule: `${rule.chain}:${rule.number}` }), ...rest };
+      });
+      const place = outcomes[1].rule ?? outcomes[0].rule;
+      const where = place === null ? {} : { table: place.table, chain: place.chain };
+      process.stdout.write(`${JSON.stringify({ ...where, kind, old: before, new: after, region, witness })}\n`);
+      return;
+    }
+    const rules = outcomes.map(({ rule }, side) => (rule === null ? "routing" : this.#rule(side as 0 | 1, rule)));
+    const group = `${kind}: ${endInWords(old)} -> ${endInWords(other)}\n  old ${rules[0]!}\n  new ${rules[1]!}\n`;
+    const fields = Object.entries(region).map(([name, values]) => `${name}=${shortened(values)}`);
+    const text = `    ${fields.join(" ") || "everything"}\n      such as ${JSON.stringify(witness)}\n`;
+    process.stdout.write(group === this.#group ? text : group + text);
+    this.#group = group;
+  }
+
+  undecidedWay(reasons: readonly string[]): void {
+    const sampled = "nothing was sampled";
+    process.stdout.write(
+      this.#json
+        ? `${JSON.stringify({ kind: "undecided", undecided: reasons.map((reason) => ({ reason })), sampled: 0 })}\n`
+        : `${reasons.map((reason) => `undecided: ${reason}\n`).join("")}${sampled}\n`,
+    );
+  }
+
   end(sentence: string): void {
     if (!this.#json) process.stdout.write(`${sentence}\n`);
     else if (!this.#quiet) process.stderr.write(`${sentence}\n`);
@@ -184,6 +286,17 @@ function shortened(values: readonly string[]): string {
 
 function percent(share: number): string {
   return `${(share * 100).toPrecision(3)} % of what may come`;
+}
+
+function endInWords({ verdict, out, with: with_, to, source }: WayEnd): string {
+  const port = to?.port ?? null;
+  return [
+    verdict,
+    ...(out === undefined ? [] : [`by ${out}`]),
+    ...(with_ === undefined ? [] : [`with ${with_}`]),
+    ...(to === undefined ? [] : [`to ${to.address ?? ""}${port === null ? "" : `:${port}`}`]),
+    ...(source === undefined ? [] : [`(${source})`]),
+  ].join(" ");
 }
 
 function inWords({ verdict, options, logs, notes, changes }: DiffAnswer): string {

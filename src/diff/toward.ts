@@ -19,6 +19,7 @@ import { hasValidFlags } from "../reference/tcp.ts";
 import { RuleError } from "../rules/error.ts";
 import type { Chain, Hook, NatRange, Rule, Ruleset, TableName } from "../rules/ruleset.ts";
 import { align, tableOf } from "./alignment.ts";
+import type { AlignedSide } from "./alignment.ts";
 import { refuseLengthBehindMss } from "./compare.ts";
 import { TYPE_NUMBERS } from "./condition.ts";
 import { BudgetError, Diagram, FALSE, TRUE } from "./diagram.ts";
@@ -60,13 +61,82 @@ const PROTOCOLS = [PROTO_ICMP, PROTO_TCP, PROTO_UDP];
 const REQUESTS = [8, 13, 15, 17];
 
 /** Throws BudgetError, and RuleError for what is not followed. */
-export function packetsToward(place: Place, ruleset: Ruleset, host: Host, budget: DiagramBudget): Toward {
-  return new Backwards(ruleset, host, budget).toward(place);
+export function packetsToward(
+  { dst, dport, proto, in: ifaces }: Place,
+  ruleset: Ruleset,
+  host: Host,
+  budget: DiagramBudget,
+): Toward {
+  const context = contextOf([ruleset], host, budget);
+  const { diagram, space } = context;
+  const there = [
+    dst === undefined ? TRUE : space.among("dst", dst),
+    proto === undefined ? TRUE : space.is("proto", proto),
+    dport === undefined ? TRUE : diagram.and(ported(space), space.among("dport", dport)),
+  ].reduceRight((a, b) => diagram.and(a, b), TRUE);
+  const sides = (name: TableName): AlignedSide => align(tableOf(ruleset, name), tableOf(ruleset, name)).old;
+  const ends = { delivered: there, forwarded: there, rejected: () => FALSE, destined: keep, sourced: keep };
+  const backwards = new Backwards(ruleset, sides, host, context, ifaces);
+  const { fields, universe } = backwards.arriving();
+  return { space, guards: context.guards, fields, universe, packets: diagram.and(backwards.from(ends), universe) };
 }
 
-class Backwards {
+function keep(_target: unknown, set: Node): Node {
+  return set;
+}
+
+/** What rule sets that are looked at together share. */
+export interface WayContext {
+  readonly diagram: Diagram;
+  readonly space: Space;
+  readonly guards: Guards;
+  readonly notes: Notes;
+  readonly outcomes: Outcomes;
+}
+
+export function contextOf(rulesets: readonly Ruleset[], host: Host, budget: DiagramBudget): WayContext {
+  const diagram = new Diagram(budget);
+  const names = host.interfaces.map(({ name }) => name);
+  const space = new Space(diagram, new InterfaceClasses(rulesets, names));
+  return {
+    ...{ diagram, space, guards: new Guards(diagram, rulesets), notes: new Notes(rulesets) },
+    outcomes: new Outcomes(diagram),
+  };
+}
+
+/** The packet has ports. */
+export function ported(space: Space): Node {
+  return space.among("proto", [
+    [PROTO_TCP, PROTO_TCP],
+    [PROTO_UDP, PROTO_UDP],
+  ]);
+}
+
+/**
+ * What is asked of packets at the end of their way: functions that are FALSE where they end before it. Sets of packets
+ * are such functions, and so is what becomes of them, by leaves other than FALSE and TRUE.
+ */
+export interface Ends {
+  readonly delivered: Node;
+  readonly forwarded: Node;
+  rejected(with_: string): Node;
+  /** `node` for packets whose destination a rule has made this one. */
+  destined(to: Destination, node: Node): Node;
+  /** ... whose source the rule translates. */
+  sourced(rule: Rule, node: Node): Node;
+}
+
+/** null: it stays. */
+export interface Destination {
+  readonly address: number | null;
+  readonly port: number | null;
+}
+
+export class Backwards {
   readonly #ruleset: Ruleset;
+  readonly #sideOf: (table: TableName) => AlignedSide;
   readonly #host: Host;
+  readonly #outside: readonly Interface[];
   readonly #diagram: Diagram;
   readonly #space: Space;
   readonly #guards: Guards;
@@ -76,65 +146,55 @@ class Backwards {
   readonly #pieces: readonly (readonly [lo: number, hi: number])[];
   readonly #types: ReadonlyMap<number, Node>;
 
-  constructor(ruleset: Ruleset, host: Host, budget: DiagramBudget) {
+  /** @param ifaces by which packets come in; every one but lo */
+  constructor(
+    ruleset: Ruleset,
+    sideOf: (table: TableName) => AlignedSide,
+    host: Host,
+    { diagram, space, guards, notes, outcomes }: WayContext,
+    ifaces?: readonly string[],
+  ) {
     if (host.rules.some(({ fwmark }) => fwmark !== null))
       throw new UnsupportedError("policy rules that ask for marks are not followed from behind", null);
     this.#ruleset = ruleset;
+    this.#sideOf = sideOf;
     this.#host = host;
-    this.#diagram = new Diagram(budget);
-    const names = host.interfaces.map(({ name }) => name);
-    this.#space = new Space(this.#diagram, new InterfaceClasses([ruleset], names));
-    this.#guards = new Guards(this.#diagram, [ruleset]);
-    this.#notes = new Notes([ruleset]);
-    this.#outcomes = new Outcomes(this.#diagram);
+    this.#outside = host.interfaces.slice(1).filter(({ name, up }) => up && (ifaces?.includes(name) ?? true));
+    this.#diagram = diagram;
+    this.#space = space;
+    this.#guards = guards;
+    this.#notes = notes;
+    this.#outcomes = outcomes;
     this.#routing = new Routing(host);
     this.#pieces = piecesOf(host);
     this.#types = this.#addressTypes();
   }
 
-  toward({ dst, dport, proto, in: ifaces }: Place): Toward {
-    const diagram = this.#diagram;
+  /** What packets may be at all as they come in. */
+  arriving(): Pick<Toward, "fields" | "universe"> {
     const space = this.#space;
-    const all = (...nodes: Node[]): Node => nodes.reduceRight((a, b) => diagram.and(a, b), TRUE);
-    const ported = space.among("proto", [
-      [PROTO_TCP, PROTO_TCP],
-      [PROTO_UDP, PROTO_UDP],
-    ]);
-    const there = all(
-      dst === undefined ? TRUE : space.among("dst", dst),
-      proto === undefined ? TRUE : space.is("proto", proto),
-      dport === undefined ? TRUE : all(ported, space.among("dport", dport)),
-    );
-    const outside = this.#host.interfaces.slice(1).filter(({ name, up }) => up && (ifaces?.includes(name) ?? true));
-    const before = this.#conntrack(this.#arriving(this.#routed(there, outside), outside));
     const shortest = Math.min(
       ...this.#host.interfaces.map(({ mtu }) => mtu),
       ...this.#host.routes.map(({ mtu }) => mtu ?? Infinity),
     );
+    const ifaces = this.#outside.map(({ name }) => this.#pairOf(name));
+    const protocols = PROTOCOLS.map((each) => [each, each] as const);
     const fields = new Map<FieldName, Node>([
-      [
-        "in",
-        space.among(
-          "in",
-          outside.map(({ name }) => this.#pairOf(name)),
-        ),
-      ],
+      ["in", space.among("in", ifaces)],
       ["header", space.is("header", HEADER.whole)],
-      [
-        "proto",
-        space.among(
-          "proto",
-          PROTOCOLS.map((each) => [each, each] as const),
-        ),
-      ],
+      ["proto", space.among("proto", protocols)],
       ["len", space.range("len", 40, shortest)],
       ["ct_state", this.#isNew()],
       ...[...UNSET, "out" as const].map((name) => [name, space.is(name, 0)] as const),
     ]);
-    const universe = all(...fields.values());
+    return { fields, universe: [...fields.values()].reduceRight((a, b) => this.#diagram.and(a, b), TRUE) };
+  }
+
+  /** What `ends` says of packets, as a function of the packets as they come in. */
+  from(ends: Ends): Node {
+    const before = this.#conntrack(this.#translating(this.#routed(ends), ends), ends);
     // nothing has marked it yet, and no socket has sent it
-    const unmarked = this.#set(before, UNSET, this.#frames(outside));
-    return { space, guards: this.#guards, fields, universe, packets: diagram.and(unmarked, universe) };
+    return this.#set(before, UNSET, this.#frames());
   }
 
   #pairOf(name: string): readonly [number, number] {
@@ -145,6 +205,7 @@ class Backwards {
   /**
    * What comes in and passes the chain such that it lies in `set` then; without the table everything passes.
    *
+   * @param set or a function of what has passed, as Ends says
    * @param translated what a target that is none of those which every table has makes of it
    * @param functionsOf the bits of the packet behind the chain
    */
@@ -152,6 +213,7 @@ class Backwards {
     tableName: TableName,
     hook: Hook,
     set: Node,
+    ends: Ends,
     translated = (rule: Rule): Node => {
       throw refused(rule, `target ${rule.target!.kind} is not followed`);
     },
@@ -160,10 +222,10 @@ class Backwards {
     const diagram = this.#diagram;
     if (!this.#ruleset.tables.some(({ name }) => name === tableName)) return set;
     const table = tableOf(this.#ruleset, tableName);
-    const alignment = align(table, table);
+    const side = this.#sideOf(tableName);
     const rules = table.chains.flatMap((chain) => chain.rules);
     refuseLengthBehindMss(rules);
-    const ruleOf = new Map(rules.map((rule) => [alignment.old.numberOf(rule), rule]));
+    const ruleOf = new Map(rules.map((rule) => [side.numberOf(rule), rule]));
     const context = { space: this.#space, outcomes: this.#outcomes, guards: this.#guards, notes: this.#notes };
     const whole = {
       ...context,
@@ -172,15 +234,18 @@ class Backwards {
       rows: new Map<string, Node>(),
     };
     const chain = table.chains.find(({ name }): boolean => name === hook) as Chain;
-    const program = new ProgramBuilder(whole, alignment.old, TRUE).builtin(chain, `${tableName} ${hook}`);
+    const program = new ProgramBuilder(whole, side, TRUE).builtin(chain, `${tableName} ${hook}`);
     // what kind of address it is has its own function
     const typed = diagram.substitute(program, (bit) => this.#types.get(bit), same);
     const groups = new Map<
       string,
       { readonly effects: Effects; readonly target: Rule | null; readonly leaves: Set<Node> }
     >();
+    let packets: Node = FALSE;
     for (const leaf of diagram.leavesOf(typed)) {
       const { ending, effects, by } = this.#outcomes.of(leaf);
+      if (ending.kind === "REJECT")
+        packets = diagram.or(packets, diagram.and(diagram.where(typed, leaf), ends.rejected(ending.with)));
       if (ending.kind === "DROP" || ending.kind === "REJECT") continue;
       const target = ending.kind === "target" ? ruleOf.get(by)! : null;
       const key = `${target === null ? "" : by} ${keyOfEffects({ ...effects, logs: [], notes: [], others: [] })}`;
@@ -188,7 +253,6 @@ class Backwards {
       if (group === undefined) groups.set(key, { effects, target, leaves: new Set([leaf]) });
       else group.leaves.add(leaf);
     }
-    let packets: Node = FALSE;
     for (const { effects, target, leaves } of groups.values()) {
       const here = diagram.map(typed, (leaf) => (leaves.has(leaf) ? TRUE : FALSE));
       const functions = functionsOf(effects);
@@ -199,24 +263,25 @@ class Backwards {
   }
 
   /** Behind routing until the end, and what of it routing lets through. */
-  #routed(there: Node, outside: readonly Interface[]): Node {
+  #routed(ends: Ends): Node {
     const diagram = this.#diagram;
     const space = this.#space;
-    let forwarded = this.#sourceNat("POSTROUTING", there);
-    forwarded = this.#behind("mangle", "POSTROUTING", forwarded);
+    let forwarded = this.#sourceNat("POSTROUTING", ends.forwarded, ends);
+    forwarded = this.#behind("mangle", "POSTROUTING", forwarded, ends);
     for (const table of ["security", "filter", "mangle"] as const)
-      forwarded = this.#behind(table, "FORWARD", forwarded);
+      forwarded = this.#behind(table, "FORWARD", forwarded, ends);
     // the host has taken one from its TTL
     const hop = this.#outcomes.functionsOf({ ...NO_EFFECTS, ttl: { by: -1, lo: 0, hi: 255 } });
     forwarded = diagram.and(
       diagram.substitute(forwarded, (bit) => hop.get(bit), same),
       diagram.and(space.range("ttl", 2, 255), space.is("frame", 0)),
     );
-    let delivered = this.#sourceNat("INPUT", there);
-    for (const table of ["security", "filter", "mangle"] as const) delivered = this.#behind(table, "INPUT", delivered);
+    let delivered = this.#sourceNat("INPUT", ends.delivered, ends);
+    for (const table of ["security", "filter", "mangle"] as const)
+      delivered = this.#behind(table, "INPUT", delivered, ends);
 
     let packets: Node = FALSE;
-    for (const [out, ways] of this.#ways(outside)) {
+    for (const [out, ways] of this.#ways()) {
       const ended = out === null ? delivered : forwarded;
       const number = out === null ? 0 : space.interfaces.classOf(out);
       packets = diagram.or(packets, diagram.and(ways, this.#set(ended, ["out"], this.#value("out", number))));
@@ -225,13 +290,13 @@ class Backwards {
   }
 
   /** For each interface that packets leave by, and for the host itself (null), the packets that routing sends there. */
-  #ways(outside: readonly Interface[]): ReadonlyMap<string | null, Node> {
+  #ways(): ReadonlyMap<string | null, Node> {
     const diagram = this.#diagram;
     const space = this.#space;
-    if (this.#pieces.length ** 2 * outside.length > MOST_ROUTES)
+    if (this.#pieces.length ** 2 * this.#outside.length > MOST_ROUTES)
       throw new BudgetError(`more than ${MOST_ROUTES} pairs of addresses that routes tell apart`);
     const ways = new Map<string | null, Node>();
-    for (const iface of outside) {
+    for (const iface of this.#outside) {
       const here = space.among("in", [this.#pairOf(iface.name)]);
       for (const to of this.#pieces) {
         const sources = new Map<string | null, (readonly [number, number])[]>();
@@ -256,37 +321,37 @@ class Backwards {
   }
 
   /** Sources are changed, for which nothing asks behind it. */
-  #sourceNat(hook: Hook, set: Node): Node {
+  #sourceNat(hook: Hook, set: Node, ends: Ends): Node {
     return this.#diagram.choose(
       this.#isNew(),
-      this.#behind("nat", hook, set, () => set),
+      this.#behind("nat", hook, set, ends, (rule) => ends.sourced(rule, set)),
       set,
     );
   }
 
   /** nat, and before it mangle. */
-  #arriving(set: Node, outside: readonly Interface[]): Node {
-    const translated = this.#behind("nat", "PREROUTING", set, (rule) => this.#translated(rule, set, outside));
-    return this.#behind("mangle", "PREROUTING", this.#diagram.choose(this.#isNew(), translated, set));
+  #translating(set: Node, ends: Ends): Node {
+    const translated = this.#behind("nat", "PREROUTING", set, ends, (rule) => this.#translated(rule, set, ends));
+    return this.#behind("mangle", "PREROUTING", this.#diagram.choose(this.#isNew(), translated, set), ends);
   }
 
-  #translated(rule: Rule, set: Node, outside: readonly Interface[]): Node {
+  #translated(rule: Rule, set: Node, ends: Ends): Node {
     const { target } = rule;
     if (target?.kind === "DNAT")
-      return this.#withDestination(rule, target.range, target.range.addresses?.lo ?? null, set);
+      return this.#withDestination(rule, target.range, target.range.addresses?.lo ?? null, set, ends);
     if (target?.kind !== "REDIRECT") throw refused(rule, `target ${target!.kind} is not followed`);
     const diagram = this.#diagram;
-    return outside.reduce((packets, { name, addresses }) => {
+    return this.#outside.reduce((packets, { name, addresses }) => {
       const [first] = addresses;
       if (first === undefined) return packets;
       const here = this.#space.among("in", [this.#pairOf(name)]);
-      const there = this.#withDestination(rule, { ...target.range, addresses: null }, first.address, set);
+      const there = this.#withDestination(rule, { ...target.range, addresses: null }, first.address, set, ends);
       return diagram.or(packets, diagram.and(here, there));
     }, FALSE);
   }
 
   /** The destination becomes this one. */
-  #withDestination(rule: Rule, { addresses, ports }: NatRange, address: number | null, set: Node): Node {
+  #withDestination(rule: Rule, { addresses, ports }: NatRange, address: number | null, set: Node, ends: Ends): Node {
     if ((addresses !== null && addresses.lo !== addresses.hi) || (ports !== null && ports.lo !== ports.hi))
       throw refused(rule, "translation to one of several addresses or ports is not followed");
     const diagram = this.#diagram;
@@ -298,25 +363,23 @@ class Backwards {
       stays = diagram.and(stays, space.is("dst", address));
     }
     if (ports !== null) {
-      const ported = space.among("proto", [
-        [PROTO_TCP, PROTO_TCP],
-        [PROTO_UDP, PROTO_UDP],
-      ]);
+      const withPorts = ported(space);
       for (const [bit, value] of this.#value("dport", ports.lo))
-        functions.set(bit, diagram.choose(ported, value, diagram.bit(bit)));
-      stays = diagram.and(stays, diagram.or(diagram.not(ported), space.is("dport", ports.lo)));
+        functions.set(bit, diagram.choose(withPorts, value, diagram.bit(bit)));
+      stays = diagram.and(stays, diagram.or(diagram.not(withPorts), space.is("dport", ports.lo)));
     }
     // that it was translated stands in its state, if it was
     functions.set(FIELD.ct_state.end - 2, diagram.not(stays));
-    return diagram.substitute(set, (bit) => functions.get(bit), same);
+    const translated = diagram.substitute(set, (bit) => functions.get(bit), same);
+    return ends.destined({ address, port: ports?.lo ?? null }, translated);
   }
 
   /** The bits of `frame`, as a neighbour would send the packet (eth_type_trans() in net/ethernet/eth.c). */
-  #frames(outside: readonly Interface[]): ReadonlyMap<number, Node> {
+  #frames(): ReadonlyMap<number, Node> {
     const diagram = this.#diagram;
     const space = this.#space;
     let broadcast = space.is("dst", 0xffffffff);
-    for (const { name, addresses } of outside) {
+    for (const { name, addresses } of this.#outside) {
       const own = addresses.flatMap(({ broadcast: each, peer }) =>
         each === null || peer !== undefined ? [] : [[each, each] as const],
       );
@@ -335,13 +398,13 @@ class Backwards {
   }
 
   /** raw, and behind it what conntrack makes of the packet. */
-  #conntrack(set: Node): Node {
+  #conntrack(set: Node, ends: Ends): Node {
     const diagram = this.#diagram;
     const { first, end } = FIELD.ct_state;
     const begins = needsTracking(this.#ruleset) || this.#host.conntrack ? this.#begins() : FALSE;
     const state = new Map<number, Node>();
     for (let bit = first; bit < end; bit++) state.set(bit, bit === end - 3 ? begins : FALSE);
-    const tracked = this.#behind("raw", "PREROUTING", set, undefined, (effects) => {
+    const tracked = this.#behind("raw", "PREROUTING", set, ends, undefined, (effects) => {
       const functions = this.#outcomes.functionsOf(effects);
       return effects.tracking === UNTRACKED ? functions : new Map([...state, ...functions]);
     });
