@@ -20,7 +20,9 @@
 // multiply. A large program is divided by which addresses are sharp; each part is a tree, and the lowest clause that any
 // part finds wins. A part may then no longer see the skips of another: every target of a skip counts as reached.
 //
-// Equal leaves are written once; equal children of one node are built once.
+// Equal leaves are written once; equal children of one node are built once. A list of boxes that is a leaf already, where the same
+// fields are open, is one again, and no cut is sought for it: in the services of a cluster, 160,000 boxes, of 114,000 regions 93,000
+// became leaves after all, and only 14,000 different ones. The tree came out a little smaller.
 //
 // Memory: lists of box numbers on a stack (scratch), nodes and leaves in the arena. Cost is about linear in boxes.
 
@@ -47,7 +49,7 @@ import {
 } from "../src/layout";
 import { buildFew, fewBytes } from "./few";
 import { allocate, mark } from "./memory";
-import { ALL_VALUES, covers, meets, windowValues } from "./pattern";
+import { ALL_VALUES, covers, windowValues } from "./pattern";
 import { boxCountOf, boxesOf, clausesOf, cutMaskOf, fieldMaskOf, flagsOf } from "./program";
 
 /** No more boxes than these are ever cut. */
@@ -275,9 +277,16 @@ function prune(list: usize, count: u32): u32 {
 function buildNode(node: usize, list: usize, all: u32, depth: u32, budget: f64): void {
   if (failed) return;
   const count = prune(list, all);
+  const slots = undecided(list, count);
+  findLeaf(list, count, slots);
+  if (found != 0) {
+    store<u32>(node, LEAF | fieldsOf(slots));
+    store<u32>(node, <u32>found, 4);
+    return;
+  }
   const before = scratchTop;
-  const cut = count > LEAST_CUT && depth < 24 && chooseCut(list, count, budget);
-  if (!cut || !cutNode(node, list, count, depth, budget)) writeLeaf(node, list, count);
+  const cut = count > LEAST_CUT && depth < 24 && chooseCut(list, count, slots, budget);
+  if (!cut || !cutNode(node, list, count, depth, budget)) writeLeaf(node, list, count, slots);
   scratchTop = before;
 }
 
@@ -309,31 +318,43 @@ function hashList(list: usize, count: u32, seed: u32): u32 {
   return hash;
 }
 
-function writeLeaf(node: usize, list: usize, count: u32): void {
-  const slots = undecided(list, count);
+/** The fields in these slots. */
+function fieldsOf(slots: u32): u32 {
   let fields: u32 = 0;
-  for (let slot: u32 = 0; slot < slotCount; slot++) {
-    if ((slots >> slot) & 1) fields |= (<u32>1) << load<u32>(SLOT_FIELD + (slot << 2));
-  }
-  store<u32>(node, LEAF | fields);
+  for (; slots != 0; slots &= slots - 1) fields |= (<u32>1) << load<u32>(SLOT_FIELD + (ctz(slots) << 2));
+  return fields;
+}
 
-  // an equal leaf is there already? the table holds hash and address; the box numbers stand behind the blocks
-  const hash = hashList(list, count, slots ^ (count << 16)) | 1;
-  let at = hash & leafTableMask;
+// what findLeaf found
+/** The leaf; 0: there is none. */
+let found: usize = 0;
+let foundHash: u32 = 0;
+/** Entry of the table where it stands, or would. */
+let foundAt: usize = 0;
+
+/** Looks for a leaf of these boxes that tests these slots. The table holds hash and address. */
+function findLeaf(list: usize, count: u32, slots: u32): void {
+  const fields = fieldsOf(slots);
+  foundHash = hashList(list, count, slots ^ (count << 16)) | 1;
+  let at = foundHash & leafTableMask;
   for (;;) {
-    const entry = leafTable + (at << 3);
-    const known = load<u32>(entry);
+    foundAt = leafTable + (at << 3);
+    const known = load<u32>(foundAt);
     if (known == 0) break;
-    if (known == hash) {
-      const leaf = <usize>load<u32>(entry, 4);
-      if (load<u32>(leaf, 4) == count && load<u32>(leaf, 8) == fields && sameBoxes(leaf, fields, list, count)) {
-        store<u32>(node, <u32>leaf, 4);
+    if (known == foundHash) {
+      found = <usize>load<u32>(foundAt, 4);
+      if (load<u32>(found, 4) == count && load<u32>(found, 8) == fields && sameBoxes(found, fields, list, count))
         return;
-      }
     }
     at = (at + 1) & leafTableMask;
   }
+  found = 0;
+}
 
+/** `slots`: those that the leaf must test. */
+function writeLeaf(node: usize, list: usize, count: u32, slots: u32): void {
+  const fields = fieldsOf(slots);
+  store<u32>(node, LEAF | fields);
   const blockCount = (count + 3) >> 2;
   const blockBytes = 16 + 32 * popcnt(fields);
   const leaf = allocate(LEAF_HEADER + blockCount * blockBytes);
@@ -368,8 +389,9 @@ function writeLeaf(node: usize, list: usize, count: u32): void {
   store<u32>(node, <u32>leaf, 4);
   // a table three quarters full takes no more: leaves are then written again, which costs memory, not answers
   if (leafCount < (leafTableMask >> 2) * 3) {
-    store<u32>(leafTable + (at << 3), hash);
-    store<u32>(leafTable + (at << 3), <u32>leaf, 4);
+    findLeaf(list, count, slots);
+    store<u32>(foundAt, foundHash);
+    store<u32>(foundAt, <u32>leaf, 4);
   }
 }
 
@@ -428,7 +450,7 @@ function leafCost(count: f64): f64 {
   return 0.5 + scanned * (0.5 + count / 4) * (0.4 + BLOCK_FIELD_COST * fieldsOpen);
 }
 
-function chooseCut(list: usize, count: u32, budget: f64): bool {
+function chooseCut(list: usize, count: u32, slots: u32, budget: f64): bool {
   const step = max<u32>(1, count / SAMPLE);
 
   // each free bit: how well does it tell the boxes apart?
@@ -482,9 +504,9 @@ function chooseCut(list: usize, count: u32, budget: f64): bool {
       propose(load<f32>(a, 12) + load<f32>(b, 12) - <f32>0.3, i, j);
     }
   }
-  fieldsOpen = <f64>popcnt(undecided(list, count));
+  fieldsOpen = <f64>popcnt(slots);
   let bestCost = leafCost(<f64>count) - 0.25;
-  let found = false;
+  let better = false;
   for (let k: u32 = 0; k < topCount; k++) {
     const a = WINDOWS + (load<u32>(TOP + k * 12, 4) << 4);
     let b = WINDOWS + (load<u32>(TOP + k * 12, 8) << 4);
@@ -502,11 +524,11 @@ function chooseCut(list: usize, count: u32, budget: f64): bool {
     );
     if (cost < bestCost && cutBytes < budget) {
       bestCost = cost;
-      found = true;
+      better = true;
       setCut(a, b);
     }
   }
-  return found;
+  return better;
 }
 
 /**
@@ -572,14 +594,13 @@ function scoreBits(slot: u32, list: usize, count: u32, step: u32): void {
 let fixedOnes: u32 = 0;
 let fixedZeros: u32 = 0;
 
-/** The free bits of the region that are the same in all its numbers in lo..hi. */
+/** The free bits of the region that are the same in all its numbers in lo..hi: those above the first in which the ends differ. */
 function fixBits(lo: u32, hi: u32, mask: u32, value: u32): void {
-  fixedOnes = fixedZeros = 0;
-  for (let free = ~mask; free != 0; free &= free - 1) {
-    const bit = free & (0 - free);
-    if (!meets(lo, hi, mask | bit, value)) fixedOnes |= bit;
-    else if (!meets(lo, hi, mask | bit, value | bit)) fixedZeros |= bit;
-  }
+  const least = max(lo, value);
+  const differing = least ^ min(hi, value | ~mask);
+  const fixed = differing == 0 ? <u32>-1 : ~((<u32>-1) >> clz(differing));
+  fixedOnes = least & fixed;
+  fixedZeros = ~least & fixed;
 }
 
 function sumOf(counts: v128): u32 {

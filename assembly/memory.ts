@@ -16,8 +16,8 @@ export function allocate(bytes: usize): usize {
   const pages = <u64>memory.size();
   if (end > pages << 16) {
     const wanted = (end - (pages << 16) + 0xffff) >> 16;
-    // grow by an eighth at least, so that many small requests do not grow many times
-    const extra = max<u64>(wanted, pages >> 3);
+    // grow by a half at least: each time the host may look through all that it holds for what it can free
+    const extra = max<u64>(wanted, pages >> 1);
     const room = <u64>pageLimit > pages ? <u64>pageLimit - pages : 0;
     if (wanted > room) return 0;
     if (memory.grow(<i32>min<u64>(extra, room)) < 0) return 0;

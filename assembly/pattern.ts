@@ -49,8 +49,20 @@ export function windowValues(lo: u32, hi: u32, mask: u32, value: u32, shift: u32
     return count;
   }
   const known = mask | (inside << shift);
-  for (let w: u32 = 0; w < size; w++) {
-    if (meets(lo, hi, known, value | (w << shift))) {
+  // as far as numbers of the pattern go at all
+  const least = max(lo, value);
+  const most = min(hi, value | ~mask);
+  if (!meets(lo, hi, mask, value)) return 0;
+  let first: u32 = 0;
+  let last = inside;
+  // if nothing above the window differs in it, what lies between the ends is there whole
+  const whole = shift + bits >= 32 || (least ^ most) >> (shift + bits) == 0;
+  if (whole) {
+    first = (least >> shift) & inside;
+    last = (most >> shift) & inside;
+  }
+  for (let w = first; w <= last; w++) {
+    if ((whole && w != first && w != last) || meets(lo, hi, known, value | (w << shift))) {
       store<u32>(out + (count << 2), w);
       count++;
     }

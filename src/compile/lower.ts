@@ -15,8 +15,8 @@
 // Folding can multiply. What a full expansion would cost is counted before (expansion below); chains that pass the
 // budget become programs of their own, lowered once for any packet, which a CALL runs and which BACK leaves. So do chains
 // at every so many levels, that lowering one into another has an end before the stack of the machine has. And so does a
-// large chain that would be written out more than once, by one built-in chain or by several of its table (kube-proxy's
-// KUBE-SERVICES, in PREROUTING and OUTPUT): they CALL the same program, whose tree is built once.
+// large chain that several built-in chains of its table reach (kube-proxy's KUBE-SERVICES, from PREROUTING and OUTPUT): they
+// CALL the same program, whose tree is built once.
 //
 // Follows ipt_do_table() in net/ipv4/netfilter/ip_tables.c.
 
@@ -97,7 +97,7 @@ export interface LowerContext extends Omit<ConditionContext, "volatileFields"> {
   readonly counting: boolean;
 }
 
-/** Clauses that folding may make of one built-in chain before chains are shared instead; a chain of more is never written out twice. */
+/** Clauses that folding may make of one built-in chain before chains are shared instead; a chain of more stands in the program of one alone. */
 const FOLD_BUDGET = 2_000;
 /** ... or this many times the rules that are there, if that is more. */
 const FOLD_FACTOR = 4;
@@ -115,29 +115,45 @@ export function lowerChain(table: Table, chain: Chain, context: LowerContext): P
 
 /** Built-in chains of one table, whose programs have the programs that they CALL in common. Throws as lowerChain does. */
 export function lowerChains(table: Table, starts: readonly Chain[], context: LowerContext): readonly Program[] {
-  const chains = new Map(table.chains.map((each) => [each.name, each]));
-  const calls = new Map(table.chains.map((each) => [each, callees(each, chains)]));
-  const all = reachedFrom(starts, calls);
-  const each = starts.length === 1 ? [all] : starts.map((start) => reachedFrom([start], calls));
-  const budget = each.reduce((sum, reached) => sum + Math.max(FOLD_BUDGET, FOLD_FACTOR * rulesIn(reached)), 0);
-  const sharing = chainsToShare(starts, all, calls, budget);
+  const { chains } = table;
+  // chains are numbers here: there may be hundreds of thousands
+  const numbers = new Map(chains.map(({ name }, number) => [name, number]));
+  const calls = chains.map((chain) => callees(chain, numbers));
+  const each = starts.map((start) => reachedFrom([numbers.get(start.name)!], calls));
+  const all =
+    each.length === 1
+      ? each[0]!
+      : reachedFrom(
+          starts.map(({ name }) => numbers.get(name)!),
+          calls,
+        );
+  const lengths = chains.map(({ rules }) => rules.length);
+  const changed = chains.map(fieldsChangedBy);
+  const budget = each.reduce((sum, reached) => {
+    const rules = reached.reduce((count, chain) => count + lengths[chain]!, 0);
+    return sum + Math.max(FOLD_BUDGET, FOLD_FACTOR * rules);
+  }, 0);
+  const sharing = chainsToShare(
+    each.map(([start]) => start!),
+    all,
+    calls,
+    lengths,
+    budget,
+  );
   const { shared } = sharing;
-  const lowering = (reached: readonly Chain[]): Lowering =>
-    new Lowering({ ...context, volatileFields: fieldsChangedBy(reached) }, chains, sharing);
+  const lowering = (reached: readonly number[]): Lowering => {
+    const volatileFields = reached.reduce((fields, chain) => fields | changed[chain]!, 0);
+    return new Lowering({ ...context, volatileFields }, chains, numbers, sharing);
+  };
   const subs = shared.size === 0 ? [] : lowering(all).subs();
-  return starts.map((start, i) => {
-    const reached = each[i]!;
-    return lowering(reached).program(start, reached.some((chain) => shared.has(chain)) ? subs : []);
-  });
+  return each.map((reached) =>
+    lowering(reached).program(reached[0]!, reached.some((chain) => shared.has(chain)) ? subs : []),
+  );
 }
 
-function rulesIn(chains: readonly Chain[]): number {
-  return chains.reduce((sum, { rules }) => sum + rules.length, 0);
-}
-
-function fieldsChangedBy(chains: readonly Chain[]): number {
+function fieldsChangedBy({ rules }: Chain): number {
   let fields = 0;
-  for (const { rules } of chains) for (const { target } of rules) if (target !== null) fields |= fieldsChanged(target);
+  for (const { target } of rules) if (target !== null) fields |= fieldsChanged(target);
   return fields;
 }
 
@@ -176,7 +192,8 @@ interface Counted {
 
 class Lowering {
   readonly #context: LowerContext & ConditionContext;
-  readonly #chains: ReadonlyMap<string, Chain>;
+  readonly #chains: readonly Chain[];
+  readonly #numbers: ReadonlyMap<string, number>;
   readonly #shared: Sharing["shared"];
   readonly #copies: Sharing["copies"];
   /** By the rule's number, of rules that are written out more than once. */
@@ -185,11 +202,13 @@ class Lowering {
 
   constructor(
     context: LowerContext & ConditionContext,
-    chains: ReadonlyMap<string, Chain>,
+    chains: readonly Chain[],
+    numbers: ReadonlyMap<string, number>,
     { shared, copies }: Sharing,
   ) {
     this.#context = context;
     this.#chains = chains;
+    this.#numbers = numbers;
     this.#shared = shared;
     this.#copies = copies;
   }
@@ -206,10 +225,11 @@ class Lowering {
     });
   }
 
-  program(chain: Chain, subs: readonly Program[]): Program {
+  program(start: number, subs: readonly Program[]): Program {
+    const chain = this.#chains[start]!;
     this.#builder = new ProgramBuilder();
     const policy = newLabel();
-    this.#chain(chain, [WHOLE], policy);
+    this.#chain(start, [WHOLE], policy);
     this.#builder.place(policy);
     this.#builder.add([WHOLE], chain.policy === "DROP" ? ACTION_DROP : ACTION_ACCEPT, {
       rule: this.#context.rules.policyOf(chain),
@@ -219,9 +239,10 @@ class Lowering {
   }
 
   /** The clauses of a chain for packets of `region`; RETURN leads to `end`, and so must what stands behind. */
-  #chain(chain: Chain, region: readonly Box[], end: Label): void {
+  #chain(number: number, region: readonly Box[], end: Label): void {
+    const chain = this.#chains[number]!;
     const first = this.#context.rules.firstOf(chain);
-    const again = this.#copies.get(chain)! > 1;
+    const again = this.#copies[number]! > 1;
     chain.rules.forEach((rule, index) => {
       this.#rule(rule, this.#stagesOf(rule, first + index, again), first + index, region, end);
       if (this.#builder.boxCount > MOST_BOXES) {
@@ -434,7 +455,7 @@ class Lowering {
     region: readonly Box[],
     end: Label,
   ): void {
-    const callee = this.#chains.get(target.chain)!;
+    const callee = this.#numbers.get(target.chain)!;
     const after = newLabel();
     const leave = target.kind === "goto" ? end : after;
     const sub = this.#shared.get(callee);
@@ -512,88 +533,104 @@ function natRecord(range: NatRange): NatRecord {
 }
 
 /** Of each chain those that it calls, as often as it does. */
-type Calls = ReadonlyMap<Chain, readonly Chain[]>;
+type Calls = readonly (readonly number[])[];
 
 /** The chains and all they call, callers before what they call; they may be thousands deep. Loops are refused by the parser. */
-function reachedFrom(starts: readonly Chain[], calls: Calls): readonly Chain[] {
-  const seen = new Set(starts);
-  const order: Chain[] = [];
-  const path = starts.map((chain) => ({ chain, rest: calls.get(chain)!.length }));
-  for (let here = path.at(-1); here !== undefined; here = path.at(-1)) {
-    if (here.rest === 0) {
-      order.push(here.chain);
+function reachedFrom(starts: readonly number[], calls: Calls): readonly number[] {
+  const seen = new Uint8Array(calls.length);
+  for (const start of starts) seen[start] = 1;
+  const order: number[] = [];
+  const path = [...starts];
+  const rests = path.map((chain) => calls[chain]!.length);
+  while (path.length > 0) {
+    const top = path.length - 1;
+    const chain = path[top]!;
+    if (rests[top] === 0) {
+      order.push(chain);
       path.pop();
+      rests.pop();
       continue;
     }
-    const callee = calls.get(here.chain)![--here.rest]!;
-    if (!seen.has(callee)) {
-      seen.add(callee);
-      path.push({ chain: callee, rest: calls.get(callee)!.length });
-    }
+    const callee = calls[chain]![--rests[top]!]!;
+    if (seen[callee] === 1) continue;
+    seen[callee] = 1;
+    path.push(callee);
+    rests.push(calls[callee]!.length);
   }
   return order.reverse();
 }
 
-function callees(chain: Chain, chains: ReadonlyMap<string, Chain>): readonly Chain[] {
-  const out: Chain[] = [];
-  for (const { target } of chain.rules) {
-    if (target?.kind === "jump" || target?.kind === "goto") out.push(chains.get(target.chain)!);
+function callees({ rules }: Chain, numbers: ReadonlyMap<string, number>): readonly number[] {
+  const out: number[] = [];
+  for (const { target } of rules) {
+    if (target?.kind === "jump" || target?.kind === "goto") out.push(numbers.get(target.chain)!);
   }
   return out;
 }
 
 interface Sharing {
   /** Chains to lower once and CALL -> index among the sub-programs. */
-  readonly shared: ReadonlyMap<Chain, number>;
+  readonly shared: ReadonlyMap<number, number>;
   /** How often each chain is written out. */
-  readonly copies: ReadonlyMap<Chain, number>;
+  readonly copies: ArrayLike<number>;
 }
 
 /**
- * Shared are the deepest chains, large ones that would be written out more than once, and where folding every call would pass
+ * Shared are the deepest chains, large ones that several hooks reach, and where folding every call would pass
  * the budget, those of largest gain.
  */
-function chainsToShare(starts: readonly Chain[], reached: readonly Chain[], calls: Calls, budget: number): Sharing {
-  const shared = new Map<Chain, number>();
-  const levels = new Map(starts.map((start) => [start, 0]));
+function chainsToShare(
+  starts: readonly number[],
+  reached: readonly number[],
+  calls: Calls,
+  lengths: readonly number[],
+  budget: number,
+): Sharing {
+  const shared = new Map<number, number>();
+  const levels = new Uint32Array(calls.length);
   for (const chain of reached) {
-    let level = levels.get(chain)!;
-    if (level > MOST_LEVELS) {
+    if (levels[chain]! > MOST_LEVELS) {
       shared.set(chain, shared.size);
-      level = 0;
+      levels[chain] = 0;
     }
-    for (const callee of calls.get(chain)!) levels.set(callee, Math.max(levels.get(callee) ?? 0, level + 1));
+    for (const callee of calls[chain]!) levels[callee] = Math.max(levels[callee]!, levels[chain]! + 1);
   }
   /** Clauses of one copy of each chain. */
-  const sizes = (): Map<Chain, number> => {
-    const size = new Map<Chain, number>();
-    for (const chain of [...reached].reverse()) {
-      let sum = chain.rules.length + 1;
-      for (const callee of calls.get(chain)!) sum += shared.has(callee) ? 1 : size.get(callee)!;
-      size.set(chain, sum);
+  const sizes = (): Float64Array => {
+    const size = new Float64Array(calls.length);
+    for (let i = reached.length - 1; i >= 0; i--) {
+      const chain = reached[i]!;
+      size[chain] = lengths[chain]! + 1;
+      for (const callee of calls[chain]!) size[chain] += shared.has(callee) ? 1 : size[callee]!;
     }
     return size;
   };
-  /** How often each chain would be written out. `visit`: sees each before those that it calls. */
-  const copiesOf = (visit?: (chain: Chain, copies: number) => void): Map<Chain, number> => {
-    const copies = new Map(reached.map((chain) => [chain, starts.includes(chain) ? 1 : 0]));
+  /** How often each chain would be written out. */
+  const copiesOf = (): Float64Array => {
+    const copies = new Float64Array(calls.length);
+    for (const start of starts) copies[start] = 1;
     for (const chain of reached) {
-      visit?.(chain, copies.get(chain)!);
-      if (shared.has(chain)) copies.set(chain, 1);
-      for (const callee of calls.get(chain)!) copies.set(callee, copies.get(callee)! + copies.get(chain)!);
+      if (shared.has(chain)) copies[chain] = 1;
+      for (const callee of calls[chain]!) copies[callee]! += copies[chain]!;
     }
     return copies;
   };
-  const size = sizes();
-  copiesOf((chain, copies) => {
-    if (copies > 1 && size.get(chain)! > FOLD_BUDGET && !shared.has(chain)) shared.set(chain, shared.size);
-  });
+  // a bit for each hook in whose program the chain would stand, and one for those of shared chains
+  const programs = new Uint32Array(calls.length);
+  starts.forEach((start, hook) => (programs[start] = 1 << hook));
+  const whole = sizes();
+  for (const chain of reached) {
+    const several = (programs[chain]! & (programs[chain]! - 1)) !== 0;
+    if (several && whole[chain]! > FOLD_BUDGET && !shared.has(chain)) shared.set(chain, shared.size);
+    if (shared.has(chain)) programs[chain] = 1 << starts.length;
+    for (const callee of calls[chain]!) programs[callee]! |= programs[chain]!;
+  }
   for (;;) {
     const copies = copiesOf();
-    const total = reached.reduce((sum, chain) => sum + copies.get(chain)! * (chain.rules.length + 1), 0);
+    const total = reached.reduce((sum, chain) => sum + copies[chain]! * (lengths[chain]! + 1), 0);
     if (total <= budget) return { shared, copies };
     const size = sizes();
-    const gain = (chain: Chain): number => (copies.get(chain)! - 1) * size.get(chain)!;
+    const gain = (chain: number): number => (copies[chain]! - 1) * size[chain]!;
     const costly = reached.filter((chain) => !shared.has(chain) && gain(chain) > 0);
     costly.sort((a, b) => gain(b) - gain(a));
     if (costly.length === 0) return { shared, copies };

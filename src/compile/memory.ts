@@ -27,30 +27,39 @@ export class MemoryTable {
   readonly hashTables: readonly HashlimitMatch[];
   readonly #listNumbers = new Map<string, number>();
   readonly #hashNumbers = new Map<string, number>();
-  /** By the rule's number, then by match. */
-  readonly #numbers = new Map<number, Map<number, number>>();
+  readonly #ruleCount: number;
+  /** By #keyOf. */
+  readonly #numbers = new Map<number, number>();
 
   constructor(ruleset: Ruleset) {
+    this.#ruleCount = rulesOf(ruleset).length;
     let next = 0;
-    let number = -1;
+    let number = 0;
     for (const name of TABLES) {
-      const table = ruleset.tables.find((each) => each.name === name);
-      for (const rule of table?.chains.flatMap((chain) => chain.rules) ?? []) {
-        number++;
-        const own = new Map<number, number>();
-        rule.matches.forEach((match, index) => {
-          const isNth = match.kind === "statistic" && match.mode === "nth";
-          if (isNth || OWN_MEMORY.includes(match.kind)) own.set(index, next++);
-          else if (match.kind === "statistic" && !own.has(DRAWS)) own.set(DRAWS, next++);
-        });
-        const remembers = rule.target !== null && REMEMBERING.includes(rule.target.kind);
-        if (remembers && !own.has(DRAWS)) own.set(DRAWS, next++);
-        if (own.size > 0) this.#numbers.set(number, own);
+      for (const { rules } of ruleset.tables.find((each) => each.name === name)?.chains ?? []) {
+        for (const { matches, target } of rules) {
+          const keep = (match: number): void => {
+            const key = this.#keyOf(number, match);
+            if (!this.#numbers.has(key)) this.#numbers.set(key, next++);
+          };
+          matches.forEach((match, index) => {
+            const isNth = match.kind === "statistic" && match.mode === "nth";
+            if (isNth || OWN_MEMORY.includes(match.kind)) keep(index);
+            else if (match.kind === "statistic") keep(DRAWS);
+          });
+          if (target !== null && REMEMBERING.includes(target.kind)) keep(DRAWS);
+          number++;
+        }
       }
     }
     this.count = next;
     this.lists = this.#readLists(ruleset);
     this.hashTables = this.#readHashTables(ruleset);
+  }
+
+  /** One number for a match of a rule, or for what the rule draws (DRAWS, the number before that of its first match). */
+  #keyOf(rule: number, match: number): number {
+    return rule + (match - DRAWS) * this.#ruleCount;
   }
 
   #readLists(ruleset: Ruleset): RecentList[] {
@@ -69,9 +78,11 @@ export class MemoryTable {
 
   #readHashTables(ruleset: Ruleset): HashlimitMatch[] {
     const tables: HashlimitMatch[] = [];
-    for (const match of rulesOf(ruleset).flatMap(({ matches }) => matches)) {
-      if (match.kind !== "hashlimit" || this.#hashNumbers.has(match.name)) continue;
-      this.#hashNumbers.set(match.name, tables.push(match) - 1);
+    for (const { matches } of rulesOf(ruleset)) {
+      for (const match of matches) {
+        if (match.kind !== "hashlimit" || this.#hashNumbers.has(match.name)) continue;
+        this.#hashNumbers.set(match.name, tables.push(match) - 1);
+      }
     }
     return tables;
   }
@@ -86,7 +97,7 @@ export class MemoryTable {
 
   /** @param rule its number, see RuleTable */
   numberOf(rule: number, match: number): number {
-    const number = this.#numbers.get(rule)?.get(match);
+    const number = this.#numbers.get(this.#keyOf(rule, match));
     if (number === undefined) throw new Error("this rule keeps no memory");
     return number;
   }

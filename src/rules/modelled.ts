@@ -15,8 +15,10 @@ export interface Named {
 
 export function namedBy(ruleset: Ruleset): Named {
   const hashTables = new Map<string, HashlimitMatch>();
-  for (const match of rulesOf(ruleset).flatMap(({ matches }) => matches)) {
-    if (match.kind === "hashlimit" && !hashTables.has(match.name)) hashTables.set(match.name, match);
+  for (const { matches } of rulesOf(ruleset)) {
+    for (const match of matches) {
+      if (match.kind === "hashlimit" && !hashTables.has(match.name)) hashTables.set(match.name, match);
+    }
   }
   return { sets: new Map((ruleset.sets ?? []).map((set) => [set.name, set])), hashTables };
 }

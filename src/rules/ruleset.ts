@@ -47,7 +47,9 @@ export interface Ruleset {
 
 /** All rules, in the order of tables and chains. */
 export function rulesOf({ tables }: Pick<Ruleset, "tables">): readonly Rule[] {
-  return tables.flatMap(({ chains }) => chains.flatMap(({ rules }) => rules));
+  const all: Rule[] = [];
+  for (const { chains } of tables) for (const { rules } of chains) for (const rule of rules) all.push(rule);
+  return all;
 }
 
 export interface Table {
