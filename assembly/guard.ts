@@ -50,6 +50,7 @@ import {
   TEST_QUOTA,
   TEST_RANDOM,
   TEST_RECENT,
+  TEST_RPFILTER,
   TEST_SET,
   TEST_SOCKET,
   TEST_SPI,
@@ -69,6 +70,7 @@ import { origin } from "./origin";
 import { is, IS_ORPHAN } from "./packet";
 import { dataOf } from "./program";
 import { recent } from "./recent";
+import { hasWayBack } from "./rpfilter";
 import { meetsTime } from "./time";
 import { asksWhole } from "./whole";
 
@@ -156,6 +158,8 @@ export function holds(program: usize, clause: usize, packet: usize): u32 {
       good = asked == HOLDS;
     } else if (kind == TEST_TIME) {
       good = meetsTime(data + a, load<u32>(test, TEST_C) != 0, now);
+    } else if (kind == TEST_RPFILTER) {
+      good = hasWayBack(packet, a) != negated;
     } else if (kind == TEST_RANDOM) {
       good = (((draw(b, load<u32>(test, TEST_C)) & 0x7fffffff) < a) as bool) != negated;
     } else if (kind == TEST_IPSET) {

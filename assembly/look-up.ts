@@ -242,6 +242,31 @@ let nextFrom: u32 = 0;
 /** The clause one of whose matches dropped the packet, when `run` gives 0. */
 export let dropper: usize = 0;
 
+/** A look-up that stands still while a clause of it asks for a route: PART_ of 16 bytes each, depth, next, nextFrom. */
+const SUSPENDED = memory.data(96, 16);
+
+export function suspend(): void {
+  v128.store(SUSPENDED, v128.load(PART_BLOCK));
+  v128.store(SUSPENDED, v128.load(PART_END), 16);
+  v128.store(SUSPENDED, v128.load(PART_FIELDS), 32);
+  v128.store(SUSPENDED, v128.load(PART_HIT), 48);
+  v128.store(SUSPENDED, v128.load(PART_BITS), 64);
+  store<u32>(SUSPENDED, <u32>depth, 80);
+  store<u32>(SUSPENDED, <u32>next, 84);
+  store<u32>(SUSPENDED, nextFrom, 88);
+}
+
+export function resume(): void {
+  v128.store(PART_BLOCK, v128.load(SUSPENDED));
+  v128.store(PART_END, v128.load(SUSPENDED, 16));
+  v128.store(PART_FIELDS, v128.load(SUSPENDED, 32));
+  v128.store(PART_HIT, v128.load(SUSPENDED, 48));
+  v128.store(PART_BITS, v128.load(SUSPENDED, 64));
+  depth = load<u32>(SUSPENDED, 80);
+  next = load<u32>(SUSPENDED, 84);
+  nextFrom = load<u32>(SUSPENDED, 88);
+}
+
 /** What targets do that are seldom used; false: the packet is dropped. */
 function changes(action: u32, clause: usize, packet: usize): bool {
   if (action == ACTION_TCPMSS) return clampMss(packet, load<u32>(clause, CLAUSE_ARG));

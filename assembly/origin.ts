@@ -18,6 +18,7 @@ import {
   ORIGIN_SUM,
   TRANSPORT_OFFSET_1,
 } from "../src/layout";
+import { resume, suspend } from "./look-up";
 import { forgetPieces } from "./pieces";
 import { output, pathMtu } from "./route";
 import { firewall, wayMtu } from "./way";
@@ -107,5 +108,8 @@ function setMss(mss: u32): void {
 
 /** tcpmss_reverse_mtu(): of the route that the host would take to the sender; as if there were no limit if it has none. */
 function mtuBack(src: u32): u32 {
-  return output(firewall, 0, src, 0, 0, false) == 0 ? pathMtu : 0xffffffff;
+  suspend();
+  const mtu = output(firewall, 0, src, 0, 0, false) == 0 ? pathMtu : 0xffffffff;
+  resume();
+  return mtu;
 }

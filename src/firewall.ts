@@ -651,6 +651,7 @@ export function benchChain(
   { host = null, seed = 1 }: ChainOptions = {},
 ): BenchChain {
   refuseUnmodelled(ruleset);
+  refuseRoutes(ruleset);
   refusePayload(ruleset);
   refuseConnlimit(ruleset);
   const table = ruleset.tables.find((each) => each.name === tableName);
@@ -726,6 +727,12 @@ function mostRulesMet({ tables }: Ruleset): number {
 }
 
 export { EngineError };
+
+function refuseRoutes(ruleset: Ruleset): void {
+  const rule = rulesOf(ruleset).find(({ matches }) => matches.some(({ kind }) => kind === "rpfilter"));
+  if (rule === undefined) return;
+  throw new RuleError("it asks for routes, which a chain alone does not have", rule.position, rule.text);
+}
 
 /** Packets that are made here have no payload that anyone could ask. */
 function refusePayload(ruleset: Ruleset): void {

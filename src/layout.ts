@@ -296,6 +296,12 @@ export const TIME_DAY_STOP = 12;
 export const TIME_MONTHDAYS = 16;
 export const TIME_WEEKDAYS = 20;
 
+/** The way back to the source leads out by the interface that it came in by: a: RPFILTER_ bits. */
+export const TEST_RPFILTER = 26;
+export const RPFILTER_LOOSE = 1;
+export const RPFILTER_VALID_MARK = 2;
+export const RPFILTER_ACCEPT_LOCAL = 4;
+
 /** The pattern is in upper case, and any case will do. */
 export const STRING_ANY_CASE = 1;
 /** What lies across two places is not found. */

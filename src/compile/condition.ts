@@ -67,6 +67,9 @@ import {
   RECENT_UPDATE,
   SHOW_NOMATCH,
   SHOW_PARTS_SHIFT,
+  RPFILTER_ACCEPT_LOCAL,
+  RPFILTER_LOOSE,
+  RPFILTER_VALID_MARK,
   STATUS_ASSURED,
   STATUS_CONFIRMED,
   STATUS_SEEN_REPLY,
@@ -96,6 +99,7 @@ import {
   TEST_SPI,
   TEST_STRING,
   TEST_TCP_OPTION,
+  TEST_RPFILTER,
   TEST_TIME,
   TEST_U32,
   TRANSPORT_LATER,
@@ -429,6 +433,18 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
       case "quota":
         guard({ kind: TEST_QUOTA, state: state(), quota: match.quota, negated: match.negated });
         return;
+      case "rpfilter": {
+        if (context.addressesOf === null) {
+          throw new RuleError("match rpfilter asks for the host's routes: give a host", rule.position, rule.text);
+        }
+        pure();
+        const flags =
+          (match.loose ? RPFILTER_LOOSE : 0) |
+          (match.validMark ? RPFILTER_VALID_MARK : 0) |
+          (match.acceptLocal ? RPFILTER_ACCEPT_LOCAL : 0);
+        tests.push({ kind: TEST_RPFILTER, flags, negated: match.invert });
+        return;
+      }
       case "time":
         pure();
         tests.push({ kind: TEST_TIME, time: match });

@@ -61,6 +61,7 @@ import {
   TEST_SPI,
   TEST_STRING,
   TEST_TCP_OPTION,
+  TEST_RPFILTER,
   TEST_TIME,
   TEST_U32,
   U32_AND,
@@ -365,6 +366,10 @@ class Data {
       case TEST_TIME:
         words[TEST_A / 4] = set;
         words[TEST_C / 4] = Number(test.time.contiguous);
+        break;
+      case TEST_RPFILTER:
+        words[TEST_A / 4] = test.flags;
+        words[TEST_NEGATED / 4] = Number(test.negated);
         break;
       case TEST_BPF:
         words[TEST_A / 4] = set;

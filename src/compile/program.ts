@@ -14,6 +14,7 @@ import type {
   TEST_OWNER,
   TEST_IPSET,
   TEST_SET,
+  TEST_RPFILTER,
   TEST_SOCKET,
   TEST_TIME,
 } from "../layout.ts";
@@ -143,6 +144,7 @@ export type Test =
     }
   | { readonly kind: typeof TEST_U32; readonly tests: readonly U32Test[]; readonly negated: boolean }
   | { readonly kind: typeof TEST_TIME; readonly time: TimeMatch }
+  | { readonly kind: typeof TEST_RPFILTER; readonly flags: number; readonly negated: boolean }
   | { readonly kind: typeof TEST_BPF; readonly program: readonly BpfInstruction[] }
   | { readonly kind: typeof TEST_SOCKET; readonly negated: boolean }
   | {

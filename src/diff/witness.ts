@@ -361,6 +361,7 @@ function worldOf(ruleset: Ruleset): World {
       throw new Error("types of addresses were to be decided");
     },
     connection: () => null,
+    routeTo: () => null,
     mtuTo: () => ETHERNET_MTU,
   };
 }

@@ -3,6 +3,7 @@
 //
 // ip_packet_match() in net/ipv4/netfilter/ip_tables.c, and the match functions of net/netfilter/xt_*.c.
 
+import type { Route } from "../host/host.ts";
 import { contains } from "../net/range.ts";
 import type { RuleRef } from "../classifier.ts";
 import type { Arrival } from "../packet/packet.ts";
@@ -20,6 +21,7 @@ import type {
   MultiportMatch,
   NegatableRange,
   OwnerMatch,
+  RpfilterMatch,
   Rule,
   TableName,
   TtlMatch,
@@ -32,11 +34,15 @@ import type { Tuple } from "../classifier.ts";
 import type { Connection, Zone } from "./connection.ts";
 import { meetsDccp, meetsSctp, meetsSpi, meetsTcpOption, shows } from "./payload.ts";
 import type { MatchPlace, Memory } from "./memory.ts";
+import { isMulticast } from "./routing.ts";
 import type { Skb } from "./skb.ts";
+import type { Flow } from "./tables.ts";
 import { meetsTime } from "./time.ts";
 
 /** What rules ask of the world around the packet. */
 export interface World {
+  /** Where an address leads that is asked for as if by the host; null: there is no route. */
+  routeTo(flow: Omit<Flow, "iif" | "oif">): (Pick<Route, "type"> & { readonly out: string | null }) | null;
   readonly memory: Memory;
   /** As seen by one interface; null: by the host. */
   addressType(address: number, iface: string | null): AddressType;
@@ -179,6 +185,8 @@ function meets(given: Match, place: MatchPlace, skb: Skb, world: World): Holds {
     }
     case "quota":
       return world.memory.history.quota(place, match, packet.length);
+    case "rpfilter":
+      return hasWayBack(match, skb, world) !== match.invert;
     case "time":
       return meetsTime(match, world.memory.seconds);
     case "string":
@@ -223,6 +231,18 @@ function meets(given: Match, place: MatchPlace, skb: Skb, world: World): Holds {
       // no process here has one open
       return false;
   }
+}
+
+/** rpfilter_mt() in net/ipv4/netfilter/ipt_rpfilter.c. */
+function hasWayBack({ loose, validMark, acceptLocal }: RpfilterMatch, skb: Skb, world: World): boolean {
+  const { src, dst } = skb.packet;
+  if (skb.frame === "loopback" || skb.inIface === "lo") return true;
+  const isNowhere = (address: number): boolean => address >>> 24 === 0;
+  if (isNowhere(src) && (dst === 0xffffffff || dst >>> 8 === 0xe00000)) return true;
+  const from = isMulticast(dst) || dst === 0xffffffff || isNowhere(dst) ? 0 : dst;
+  const route = world.routeTo({ dst: src, src: from, mark: validMark ? skb.mark : 0 });
+  if (route?.type !== "unicast" && (route?.type !== "local" || !acceptLocal)) return false;
+  return loose || route.out === skb.inIface;
 }
 
 function meetsPort(range: NegatableRange | null, port: number): boolean {

@@ -18,6 +18,7 @@ import type { Arrival, Packet } from "../packet/packet.ts";
 import { endpointsOf } from "../packet/rewrite.ts";
 import type { Endpoints } from "../packet/rewrite.ts";
 import { mssOf } from "../packet/tcp.ts";
+import type { Flow } from "./tables.ts";
 import { refuseUnmodelled } from "../rules/modelled.ts";
 import type { AddressType, Hook, Ruleset, TableName } from "../rules/ruleset.ts";
 import { walk } from "./chain.ts";
@@ -82,6 +83,11 @@ export class Reference {
         ...(options.watch === undefined ? {} : { watch: options.watch }),
         memory: new Memory(ruleset, options.seed ?? 0),
         addressType: (address: number, iface: string | null): AddressType => routing.tables.addressType(address, iface),
+        routeTo(flow: Omit<Flow, "iif" | "oif">) {
+          const route = routing.tables.lookUp({ ...flow, iif: "lo", oif: null });
+          if (typeof route === "string") return null;
+          return { type: route.type, out: route.iface === null ? null : host.interfaces[route.iface]!.name };
+        },
         mtuTo(address: number): number | null {
           const path = routing.output({ src: 0, dst: address, mark: 0, oif: null }, false);
           return typeof path === "string" ? null : path.mtu;
@@ -207,6 +213,10 @@ export class ChainWorld implements World {
 
   connection(): never {
     throw new UnsupportedError("match connlimit asks for connections: give a host", null);
+  }
+
+  routeTo(): never {
+    throw new UnsupportedError("match rpfilter asks for the host's routes: give a host", null);
   }
 
   mtuTo(): never {

@@ -80,7 +80,7 @@ function refuse(rule: Rule, reason: string): never {
   throw new RuleError(reason, rule.position, rule.text, rule.text.length);
 }
 
-const UNMODELLED_MATCHES = ["rpfilter", "cluster", "opaque"] as const;
+const UNMODELLED_MATCHES = ["cluster", "opaque"] as const;
 
 const UNMODELLED_TARGETS = ["TCPOPTSTRIP", "HMARK", "opaque"] as const;
 

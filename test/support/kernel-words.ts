@@ -88,12 +88,13 @@ function drawHeader(draw: Draw): string {
 const PORTS = ["80", "0:1023", "1024:65535", "5000"];
 
 /** Goes with every protocol. */
-function drawEverywhere(draw: Draw, { hook, clock }: Site): string {
+function drawEverywhere(draw: Draw, { table, hook, clock }: Site): string {
   const incoming = ["PREROUTING", "INPUT", "FORWARD"].includes(hook);
   const policy = `-m policy --dir ${incoming ? "in" : "out"}`;
   return draw.weighted<() => string>([
     [3, () => drawHashlimit(draw, clock)],
     [4, () => drawTime(draw)],
+    [hook === "PREROUTING" && table !== "filter" ? 12 : 0, () => drawRpfilter(draw)],
     [5, () => drawString(draw)],
     [4, () => `-m u32 ${not(draw)}--u32 "${drawU32(draw)}"`],
     [4, () => `-m bpf --bytecode "${drawBpf(draw)}"`],
@@ -164,6 +165,11 @@ function drawBpf(draw: Draw): string {
     ...[`${jump} 1 0 ${value}`, "22 0 0 0", draw.pick(["6 0 0 1", "6 0 0 0", "22 0 0 0"])],
   ];
   return `${instructions.length},${instructions.join(",")}`;
+}
+
+function drawRpfilter(draw: Draw): string {
+  const options = draw.some(["--loose", "--validmark", "--accept-local", "--invert"], draw.between(0, 4));
+  return ["-m rpfilter", ...options].join(" ");
 }
 
 function drawTime(draw: Draw): string {
