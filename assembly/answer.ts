@@ -36,6 +36,8 @@ import {
   FACT_BAD_CHECKSUM,
   FACT_DF,
   FACT_FRAME_SHIFT,
+  FACT_FIXED_DESTINATION,
+  FACT_FIXED_SOURCE,
   FACT_LOCAL,
   FIELD_CT_STATE,
   FIELD_DPORT,
@@ -56,6 +58,7 @@ import {
   FRAME_HOST,
   ORIGIN_OPTION,
   QUOTED_NONE,
+  QUOTED_FIXED_DESTINATION,
   QUOTED_SHORT,
   QUOTED_WHOLE,
   REJECT_TCP_RESET,
@@ -260,7 +263,8 @@ function writeError(reply: u32, details: usize, firewall: usize): void {
   const ported = hasPorts(proto);
   let quoted: u32 = QUOTED_WHOLE;
   if (ported ? transport < 4 : proto == ICMP && transport < 8) quoted = QUOTED_NONE;
-  else if (ported && transport < 8) quoted = QUOTED_SHORT;
+  else if ((ported && transport < 8) || (get(FIELD_FACTS) & FACT_FIXED_SOURCE) != 0) quoted = QUOTED_SHORT;
+  else if ((get(FIELD_FACTS) & FACT_FIXED_DESTINATION) != 0) quoted = QUOTED_FIXED_DESTINATION;
   put(details, DETAIL_QUOTED, quoted);
   put(details, DETAIL_QUOTED_SRC, src);
   put(details, DETAIL_QUOTED_DST, get(FIELD_DST));

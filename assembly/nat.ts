@@ -36,6 +36,7 @@ import {
   NAT_PORTS,
   NAT_RANDOM,
   NAT_SHIFT,
+  QUOTED_FIXED_DESTINATION,
   QUOTED_WHOLE,
   STATUS_DESTINATION_DONE,
   STATUS_DESTINATION_NAT,
@@ -380,7 +381,8 @@ export function translateError(packet: usize, detail: usize, source: bool): bool
     if ((status & done) != done || (status & (STATUS_SOURCE_NAT | STATUS_DESTINATION_NAT)) != 0) return false;
   }
   if (!translates(source)) return true;
-  if (quotedAt(detail, DETAIL_QUOTED) != QUOTED_WHOLE) return false;
+  const quoted = quotedAt(detail, DETAIL_QUOTED);
+  if (quoted != QUOTED_WHOLE && (source || quoted != QUOTED_FIXED_DESTINATION)) return false;
   const other = ctReply ^ 1;
   const there = portsOf(ct, other);
   const proto = quotedAt(detail, DETAIL_QUOTED_PROTO);

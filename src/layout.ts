@@ -1071,6 +1071,8 @@ export const QUOTED_NONE = 0;
 /** So little is quoted that it cannot be translated. */
 export const QUOTED_SHORT = 1;
 export const QUOTED_WHOLE = 2;
+/** GRE in which the kernel cannot write another destination. */
+export const QUOTED_FIXED_DESTINATION = 3;
 
 export const BODY_ANSWER = 0x80000000;
 

@@ -126,14 +126,19 @@ function writeQuoted(words: Uint32Array, inner: Packet): void {
   const bytes = inner.payload?.length ?? 0;
   const ported = PORT_PROTOCOLS.includes(proto);
   if (bytes < (proto === PROTO_ICMP ? 8 : ported ? 4 : 0)) return;
-  words[layout.DETAIL_QUOTED] =
-    (ported || proto === PROTO_GRE) && bytes < 8 ? layout.QUOTED_SHORT : layout.QUOTED_WHOLE;
+  words[layout.DETAIL_QUOTED] = writableOf(inner, bytes);
   words[layout.DETAIL_QUOTED_SRC] = inner.src;
   words[layout.DETAIL_QUOTED_DST] = inner.dst;
   words[layout.DETAIL_QUOTED_PROTO] = proto;
   words[layout.DETAIL_QUOTED_SPORT] = proto === PROTO_ICMP ? inner.icmpId : ported ? inner.sport : 0;
   words[layout.DETAIL_QUOTED_DPORT] =
     proto === PROTO_ICMP ? (inner.icmpType << 8) | inner.icmpCode : ported ? inner.dport : greKey(inner);
+}
+
+/** As QUOTED_: l4proto_manip_pkt() in net/netfilter/nf_nat_proto.c. */
+function writableOf({ proto, payload }: Packet, bytes: number): number {
+  if ((PORT_PROTOCOLS.includes(proto) || proto === PROTO_GRE) && bytes < 8) return layout.QUOTED_SHORT;
+  return proto === PROTO_GRE && (payload![1]! & 7) > 1 ? layout.QUOTED_FIXED_DESTINATION : layout.QUOTED_WHOLE;
 }
 
 /** TCP, UDP, SCTP, UDP-Lite: protocols whose ports connection tracking knows. */
