@@ -25,7 +25,7 @@ import { allocate } from "./memory";
 import { detail } from "./packet";
 import { GRE, ICMP, TCP } from "./protocol";
 
-/** The packet belongs to no connection that could be counted, or there is no memory: it is dropped. */
+/** The packet belongs to no connection that could be counted: it is dropped. */
 export const UNCOUNTED: i32 = -1;
 
 /** So many that have gone are left out at once, and one more. */
@@ -68,10 +68,9 @@ export function countConnections(owner: u32, network: u32, packet: usize): i32 {
   const flow: usize = ct == TEMPLATE ? <usize>0 : ct;
   if (!identify(flow, packet)) return UNCOUNTED;
   const list = listOf(owner, network);
-  if (list == 0) return UNCOUNTED;
   // one that is assured is not put into a list that has others
   const asks = flow == 0 || (statusOf(flow) & STATUS_ASSURED) == 0 || load<u32>(list, LIST_COUNT) == 0;
-  if (!refresh(list, asks) && asks && !append(list)) return UNCOUNTED;
+  if (!refresh(list, asks) && asks) append(list);
   return load<i32>(list, LIST_COUNT);
 }
 
@@ -147,11 +146,11 @@ function isClosed(flow: usize): bool {
 
 // -- lists
 
-/** The list of the network in the packet's zone, made if there is none; 0: there is no memory. */
+/** The list of the network in the packet's zone, made if there is none. */
 function listOf(owner: u32, network: u32): usize {
   if (heads == 0) {
     heads = allocate((<usize>4) << HEAD_BITS);
-    if (heads == 0) return 0;
+    if (heads == 0) unreachable();
     memory.fill(heads, 0, (<usize>4) << HEAD_BITS);
   }
   const key = (network ^ (((owner << 16) | zone) * 0x85ebca6b)) * 0x9e3779b1;
@@ -161,7 +160,6 @@ function listOf(owner: u32, network: u32): usize {
     if (load<u32>(list, LIST_ZONE) == zone) return list;
   }
   const list = cell();
-  if (list == 0) return 0;
   store<u32>(list, load<u32>(head));
   store<u32>(head, <u32>list);
   store<u32>(list, network, LIST_NETWORK);
@@ -173,10 +171,9 @@ function listOf(owner: u32, network: u32): usize {
   return list;
 }
 
-/** Puts the packet's connection at the end; false: there is no memory. */
-function append(list: usize): bool {
+/** Puts the packet's connection at the end. */
+function append(list: usize): void {
   const entry = cell();
-  if (entry == 0) return false;
   store<u32>(entry, 0);
   store<u32>(entry, src, ENTRY_SRC);
   store<u32>(entry, dst, ENTRY_DST);
@@ -188,7 +185,6 @@ function append(list: usize): bool {
   else store<u32>(last, <u32>entry);
   store<u32>(list, <u32>entry, LIST_LAST);
   store<u32>(list, load<u32>(list, LIST_COUNT) + 1, LIST_COUNT);
-  return true;
 }
 
 function remove(list: usize, before: usize, entry: usize, next: usize): void {
@@ -203,7 +199,7 @@ function remove(list: usize, before: usize, entry: usize, next: usize): void {
 function cell(): usize {
   if (free == 0) {
     const chunk = allocate(<usize>CHUNK_CELLS * CELL_BYTES);
-    if (chunk == 0) return 0;
+    if (chunk == 0) unreachable();
     for (let i: u32 = CHUNK_CELLS; i > 0; i--) {
       const one = chunk + <usize>(i - 1) * CELL_BYTES;
       store<u32>(one, <u32>free);

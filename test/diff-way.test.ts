@@ -180,7 +180,7 @@ test("diff --host tells ends, rules and a packet, or that the chains alone diffe
   assert.equal(sent.code, 1);
   assert.match(
     sent.stdout,
-    /^no packet that comes in as the first of its connection ends otherwise; chain by chain:\n/,
+    /^no packet of 40 bytes or more that comes in as the first of its connection ends otherwise; chain by chain:\n/,
   );
   assert.match(sent.stdout, /OUTPUT: verdict: ACCEPT -> DROP/);
   assert.equal((await ask(files.limited)).code, 3);

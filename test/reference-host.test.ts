@@ -56,6 +56,7 @@ const REFUSED: readonly (readonly [text: string, message: RegExp])[] = [
   [`{${ETH}, "routes": ["9.0.0.0/8"]}`, /routes\[0\]: the interface is missing/],
   [`{${ETH}, "routes": ["default nexthop via 10.0.0.2"]}`, /routes\[0\]: routes over several gateways/],
   [`{${ETH}, "routes": ["default via 10.0.0.2 realm 4"]}`, /routes\[0\]: "realm": unknown, or not modelled/],
+  [`{${ETH}, "routes": ["local 9.0.0.0/8 dev lo mtu 1000"]}`, /routes\[0\]: an mtu of a local route/],
   [`{${ETH}, "routes": ["multicast 230.0.0.0/8 dev eth0"]}`, /routes\[0\]: routes of type multicast/],
   [`{${ETH}, "routes": ["2001:db8::/32 dev eth0"]}`, /routes\[0\]: .*IPv6 is not modelled/],
   [`{${ETH}, "routes": ["9.0.0.0/8 via"]}`, /routes\[0\]: gateway is missing at the end/],

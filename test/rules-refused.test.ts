@@ -52,6 +52,7 @@ test("options in wrong places are refused", () => {
       "200b",
       /divides by zero/,
     ],
+    '-A INPUT -m bpf --bytecode "2,96 0 0 3,22 0 0 0"': ['"2,96 0 0 3,22 0 0 0"', /reads memory/],
     "-A INPUT --dport 80": ["--dport", /must stand behind -m tcp or -m udp/],
     "-A INPUT --dport 80 -p tcp": ["--dport", /must stand behind/],
     "-A INPUT -p tcp --foo": ["--foo", /unknown option --foo/],

@@ -133,7 +133,9 @@ async function diffWay(
     return 3;
   }
   if (differences === 0) {
-    teller.end("no packet that comes in as the first of its connection ends otherwise; chain by chain:");
+    teller.end(
+      "no packet of 40 bytes or more that comes in as the first of its connection ends otherwise; chain by chain:",
+    );
     return null;
   }
   teller.end(`${count(differences, "region")} of packets that come in as the first of their connection`);

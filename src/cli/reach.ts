@@ -1,6 +1,7 @@
 // reach: which packets from outside, as they are sent, end at a place; exit 0, or 3 if that could not be told.
 
 import type { Command } from "commander";
+import type { FinalPacket } from "../classifier.ts";
 import { reach } from "../diff/arrivals.ts";
 import type { Reaching } from "../diff/arrivals.ts";
 import { DEFAULT_BUDGET } from "../diff/diff.ts";
@@ -25,7 +26,8 @@ interface ReachCommandOptions extends AskedRulesOptions {
 const EXAMPLES = `
 PLACE is KEY=VALUE with blanks between: dst=ADDRESS[/LENGTH] dport=PORT[-PORT][,...] proto=NAME, as packets leave the host
 or are delivered, and in=INTERFACE[,...] by which they come; without it by every one but lo.
-Told are whole packets of tcp, udp and icmp which are the first of their connection, and no longer than the smallest MTU.
+Told are whole packets of tcp, udp and icmp which are the first of their connection, of 40 bytes at least, and no longer
+than the smallest MTU.
 Regions are disjoint; in one, a field that is not named is free.
 
 Examples:
@@ -90,7 +92,9 @@ async function reachPlace(
   if (undecided) return 3;
   if (options.json === undefined)
     process.stdout.write(
-      regions === 0 ? "no packet ends there\n" : `${regions} region${regions === 1 ? "" : "s"}, and nothing else\n`,
+      regions === 0
+        ? "no packet of 40 bytes or more ends there\n"
+        : `${regions} region${regions === 1 ? "" : "s"}, and nothing else\n`,
     );
   return 0;
 }
@@ -152,8 +156,13 @@ function forPeople({ region, guards, witness, outcome }: Reaching): string {
   const became =
     outcome === null
       ? ""
-      : `, ${outcome.verdict} by ${outcome.iface} to ${formatAddress(outcome.packet.dst)}:${outcome.packet.dport}`;
+      : `, ${outcome.verdict} by ${outcome.iface} to ${formatAddress(outcome.packet.dst)}${portOf(outcome.packet)}`;
   return `${[...fields, ...said].join(" ") || "everything"}\n    such as ${JSON.stringify(witness)}${became}\n`;
+}
+
+/** Nothing where the protocol has none. */
+function portOf({ sport, dport }: FinalPacket): string {
+  return sport === 0 && dport === 0 ? "" : `:${dport}`;
 }
 
 function shortened(values: readonly string[]): string {

@@ -26,6 +26,8 @@ interface Part<Kept> {
 interface Waiting<Kept> {
   readonly until: number;
   readonly parts: Part<Kept>[];
+  /** What its sender had sent when its last one came. */
+  count: number;
   /** Where parts lie that came each directly behind the one before: pairs start, end, in order. */
   runs: readonly (readonly [start: number, end: number])[];
   bytes: number;
@@ -35,9 +37,13 @@ interface Waiting<Kept> {
 }
 
 const MOST_BYTES = 65535;
+/** ipfrag_max_dist. */
+const MOST_BETWEEN = 64;
 
 export class Reassembly<Kept> {
   readonly #waiting = new Map<string, Waiting<Kept>>();
+  /** Fragments by sender. */
+  readonly #counts = new Map<number, number>();
   readonly #seconds: number;
 
   /** @param seconds that fragments wait for the others */
@@ -48,17 +54,34 @@ export class Reassembly<Kept> {
   /** null: others are missing, or the fragment spoils its datagram, or has been seen. */
   add(gatherer: number, packet: Packet, kept: Kept, now: number): Whole<Kept> | null {
     const key = [gatherer, packet.src, packet.dst, packet.proto, packet.ipId].join();
+    const count = (this.#counts.get(packet.src) ?? 0) + 1;
+    this.#counts.set(packet.src, count);
+    this.#expire(now);
     let waiting = this.#waiting.get(key);
-    if (waiting === undefined || now >= waiting.until) {
-      waiting = { until: now + this.#seconds, parts: [], runs: [], bytes: 0, end: 0, ended: false };
+    if (waiting !== undefined && waiting.parts.length > 0 && count > waiting.count + MOST_BETWEEN) {
+      // so much of this sender came meanwhile that the number may be that of another datagram: ip_frag_too_far()
+      this.#waiting.delete(key);
+      waiting = undefined;
+    }
+    if (waiting === undefined) {
+      waiting = { until: now + this.#seconds, count, parts: [], runs: [], bytes: 0, end: 0, ended: false };
       this.#waiting.set(key, waiting);
     }
+    waiting.count = count;
     const part = partOf(packet, kept);
     const taken = isFitting(waiting, part) ? take(waiting, part) : "spoilt";
     if (taken === "taken" && !isWhole(waiting)) return null;
     if (taken === "seen") return null;
     this.#waiting.delete(key);
     return taken === "taken" ? join(waiting) : null;
+  }
+
+  /** What began first stands first in the map. */
+  #expire(now: number): void {
+    for (const [key, { until }] of this.#waiting) {
+      if (until > now) break;
+      this.#waiting.delete(key);
+    }
   }
 }
 

@@ -83,6 +83,7 @@ export function readRoute(item: Field, links: readonly Link[]): NewRoute {
         words.fail(`"${word}": unknown, or not modelled`);
     }
   }
+  if (type === "local" && mtu !== null && mtu > 0) words.fail("an mtu of a local route is not modelled");
   const forAddresses = type === "local" || type === "broadcast";
   return {
     table: table ?? (forAddresses ? RT_TABLE_LOCAL : RT_TABLE_MAIN),

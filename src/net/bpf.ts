@@ -56,7 +56,30 @@ export function faultOf(program: readonly Instruction[]): string | null {
     }
   }
   const last = program.at(-1)!;
-  return last.code === 0x06 || last.code === 0x16 ? null : "the program does not end with a return";
+  if (last.code !== 0x06 && last.code !== 0x16) return "the program does not end with a return";
+  return unwrittenOf(program);
+}
+
+const ALL_WORDS = 0xffff;
+
+/** check_load_and_stores(): a word of memory that is read was written on every way there. */
+function unwrittenOf(program: readonly Instruction[]): string | null {
+  const writtenAt = program.map(() => ALL_WORDS);
+  let written = 0;
+  for (const [index, { code, jt, jf, k }] of program.entries()) {
+    written &= writtenAt[index]!;
+    const comeWith = (place: number): void => {
+      writtenAt[place]! &= written;
+    };
+    if (code === 0x02 || code === 0x03) written |= 1 << k;
+    else if (code === 0x60 || code === 0x61) {
+      if ((written & (1 << k)) === 0) return `instruction ${index + 1} of the program reads memory that is not written`;
+    } else if ((code & BPF_CLASS) === BPF_JMP) {
+      for (const over of code === 0x05 ? [k] : [jt, jf]) comeWith(index + 1 + over);
+      written = ALL_WORDS;
+    }
+  }
+  return null;
 }
 
 /** What it asks beside the packet's bytes, of which the model knows nothing (SKF_AD_); null: nothing. */

@@ -75,7 +75,7 @@ export function hashByteCredits(cost: number, length: number): number {
 /** htable_create(): entries that a table may hold; of a machine with more than 1 GB of memory where nothing is said. */
 export function hashEntries(size: number, max: number): number {
   const buckets = size === 0 ? 8192 : Math.min(size, MOST_ENTRIES);
-  return Math.min(MOST_ENTRIES, max === 0 ? 8 * buckets : Math.max(max, buckets));
+  return max === 0 ? 8 * buckets : Math.max(Math.min(max, MOST_ENTRIES), buckets);
 }
 
 const MOST_ENTRIES = 1048576;

@@ -1,6 +1,6 @@
 // Fragments that wait for the others of their datagram.
 //
-// Follows ip_frag_queue() and ip_frag_reasm() in net/ipv4/ip_fragment.c, inet_frag_queue_insert() in
+// Follows ip_frag_queue(), ip_frag_too_far() and ip_frag_reasm() in net/ipv4/ip_fragment.c, inet_frag_queue_insert() in
 // net/ipv4/inet_fragment.c. Differs: where the kernel gives a datagram up it tells the sender.
 
 import { decode } from "../packet/decode.ts";
@@ -21,6 +21,8 @@ export interface Whole<Bearer> {
 }
 
 const MOST_BYTES = 65535;
+/** With more fragments of one sender between two of a datagram, what there was of it is given up (ipfrag_max_dist). */
+const MOST_BETWEEN = 64;
 
 /** Neighbouring fragments that came one behind the other. */
 interface Run {
@@ -30,6 +32,8 @@ interface Run {
 
 interface Queue<Bearer> {
   readonly began: number;
+  /** What had come of the sender with its last fragment. */
+  seen: number;
   readonly fragments: Packet[];
   first: Bearer | null;
   readonly runs: Run[];
@@ -41,6 +45,8 @@ interface Queue<Bearer> {
 /** @typeParam Bearer what is kept beside a fragment */
 export class Fragments<Bearer> {
   readonly #queues = new Map<string, Queue<Bearer>>();
+  /** By sender, all fragments so far. */
+  readonly #seen = new Map<number, number>();
   readonly #seconds: number;
 
   /** @param seconds that fragments wait for the others */
@@ -52,17 +58,31 @@ export class Fragments<Bearer> {
   gather(gatherer: Gatherer, fragment: Packet, bearer: Bearer, now: number): Whole<Bearer> | null {
     const { src, dst, proto, ipId } = fragment;
     const key = `${gatherer} ${src} ${dst} ${proto} ${ipId}`;
+    this.#forgetBefore(now);
+    const seen = (this.#seen.get(src) ?? 0) + 1;
+    this.#seen.set(src, seen);
     const known = this.#queues.get(key);
-    const alive = known !== undefined && now < known.began + this.#seconds;
-    const queue: Queue<Bearer> = alive
-      ? known
-      : { began: now, fragments: [], first: null, runs: [], length: 0, lastIn: false };
+    const isFar = known !== undefined && known.fragments.length > 0 && seen - known.seen > MOST_BETWEEN;
+    if (isFar) this.#queues.delete(key);
+    const queue: Queue<Bearer> =
+      known === undefined || isFar
+        ? { began: now, seen, fragments: [], first: null, runs: [], length: 0, lastIn: false }
+        : known;
+    queue.seen = seen;
     this.#queues.set(key, queue);
     const state = insert(queue, fragment, bearer);
     if (state === "corrupt") this.#queues.delete(key);
     if (state !== "complete") return null;
     this.#queues.delete(key);
     return { ...joined(queue.fragments), bearer: queue.first! };
+  }
+
+  /** The map keeps the order in which datagrams began. */
+  #forgetBefore(now: number): void {
+    for (const [key, { began }] of this.#queues) {
+      if (now < began + this.#seconds) return;
+      this.#queues.delete(key);
+    }
   }
 }
 
