@@ -50,7 +50,7 @@ import {
 import { buildFew, fewBytes } from "./few";
 import { allocate, mark } from "./memory";
 import { ALL_VALUES, covers, windowValues } from "./pattern";
-import { boxCountOf, boxesOf, clausesOf, cutMaskOf, fieldMaskOf, flagsOf } from "./program";
+import { boxCountOf, boxesOf, clausesOf, cutMaskOf, enlist, fieldMaskOf, flagsOf } from "./program";
 
 /** No more boxes than these are ever cut. */
 const LEAST_CUT: u32 = 4;
@@ -100,6 +100,7 @@ export let leafBoxCount: u32 = 0;
 /** Builds the tree of the encoded program, or its form of few boxes, and writes its address there; false where memory does not suffice. */
 export function build(program: usize): bool {
   nodeCount = leafCount = leafBoxCount = 0;
+  enlist(program);
   if (buildFew(program)) {
     treeBytes = fewBytes;
     return true;

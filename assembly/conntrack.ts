@@ -73,9 +73,11 @@ import {
   STATUS_ASSURED,
   STATUS_CHANGED,
   STATUS_CONFIRMED,
+  STATUS_DESTINATION_NAT,
   STATUS_DYING,
   STATUS_MARKED,
   STATUS_SEEN_REPLY,
+  STATUS_SOURCE_NAT,
   STATUS_STATE,
   TEMPLATE_DIRECTION_SHIFT,
   TEMPLATE_MARK,
@@ -166,6 +168,8 @@ export const WARMED: u32 = 32;
 /** Fewer flows than these stay in the cache by themselves. */
 const MANY_FLOWS: u32 = 8192;
 const LINKS = memory.data(128);
+/** Of the flow that was confirmed last. */
+let lastStatus: u32 = 0;
 /** What was loaded means nothing, but must be used. */
 let loaded: u32 = 0;
 
@@ -188,12 +192,15 @@ export function warm(packets: usize, count: u32): void {
       sum += touchFlow(flow);
       continue;
     }
-    // where a new flow will stand too
+    // where a new flow will stand too, if nothing becomes of it but what became of the last one
     const packet = packets + ((<usize>i) << 6);
     const src = get(packet, FIELD_SRC);
     const proto = get(packet, FIELD_PROTO);
     const ports = portsFrom(packet, 0);
-    sum += touch(get(packet, FIELD_DST), src, invertPorts(ports, proto), proto) + touchSource(src, ports, proto);
+    if ((lastStatus & (STATUS_SOURCE_NAT | STATUS_DESTINATION_NAT)) == 0) {
+      sum += touch(get(packet, FIELD_DST), src, invertPorts(ports, proto), proto);
+    }
+    if ((lastStatus & STATUS_SOURCE_NAT) != 0) sum += touchSource(src, ports, proto);
   }
   loaded += sum;
 }
@@ -542,6 +549,7 @@ export function confirm(): bool {
   if (!insert(flow)) return false;
   setExpiry(flow, now + load<f64>(flow, FLOW_EXPIRES));
   made = flow;
+  lastStatus = statusOf(flow);
   tell(EVENT_NEW, flow);
   return true;
 }

@@ -4,7 +4,8 @@
 //   limit   f64 credits left, f64 clock of the last evaluation in credits, plus 1
 //   nth     u32 evaluations, modulo `every`
 //   quota   u64 bytes left, u64 1 once it has been asked
-//   random  u32 packet + 1 of the last evaluation, u32 evaluations for that packet
+//   random  u32 number of the packet of the last evaluation, u32 evaluations for that packet; only where many rules draw for one
+//           packet: else they stand in DRAWN
 
 import {
   CLAUSE_TEST_COUNT,
@@ -86,6 +87,8 @@ export const STATE_BYTES: usize = 16;
 let states: usize = 0;
 let seed: u32 = 0;
 let packetIndex: u32 = 0;
+/** Packets that have been begun. */
+let begun: u32 = 0;
 /** Of the packet, in seconds. */
 export let now: f64 = 0;
 
@@ -96,6 +99,7 @@ export function setGuards(statesAt: usize, chanceSeed: u32): void {
 
 export function startPacket(index: u32, time: f64): void {
   packetIndex = index;
+  begun++;
   now = time;
   startIpsets(time);
   startHashTables(time);
@@ -106,15 +110,19 @@ export function templateMark(state: u32): usize {
   return states + <usize>state * STATE_BYTES + 8;
 }
 
+/** How often a rule has drawn for this packet: u32 packet, evaluations, memory of the rule. Its memory itself is seldom near. */
+const DRAWN_SLOTS: u32 = 64;
+const DRAWN = memory.data(1024);
+
 /** What the rule draws for this packet: each call draws anew. `state`: its memory. */
 export function draw(state: u32, rule: u32): u32 {
-  const at = states + <usize>state * STATE_BYTES;
-  let drawn = load<u32>(at, 4);
-  if (load<u32>(at) != packetIndex + 1) {
-    store<u32>(at, packetIndex + 1);
-    drawn = 0;
-  }
+  let at = DRAWN + ((<usize>(state & (DRAWN_SLOTS - 1))) << 4);
+  const isAnothers = load<u32>(at) == begun && load<u32>(at, 8) != state;
+  if (isAnothers) at = states + <usize>state * STATE_BYTES;
+  const drawn = load<u32>(at) == begun ? load<u32>(at, 4) : 0;
+  store<u32>(at, begun);
   store<u32>(at, drawn + 1, 4);
+  if (!isAnothers) store<u32>(at, state, 8);
   return chance(seed, rule, packetIndex, drawn);
 }
 

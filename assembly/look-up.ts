@@ -22,10 +22,12 @@ import {
   CLAUSE_ACTION,
   CLAUSE_ARG,
   CLAUSE_ARG2,
+  CLAUSE_BYTE_COUNT,
   CLAUSE_BYTES,
   CLAUSE_COUNTS,
   CLAUSE_FIELD,
   CLAUSE_FLAGS,
+  CLAUSE_PACKETS,
   CLAUSE_RULE,
   CLAUSE_TEST_COUNT,
   FIELD_LENGTH,
@@ -36,6 +38,7 @@ import {
   NONE,
   ORIGIN_FLAGS_KNOWN,
   ORIGIN_TCP_FLAGS,
+  PROGRAM_BEFORE,
   PROGRAM_FEW,
   PROGRAM_SUBS,
   TRACE_LEVEL,
@@ -65,7 +68,7 @@ import {
   writePath,
 } from "./few";
 import { DROPPED, holds, HOLDS, startPacket, templateMark } from "./guard";
-import { clausesOf, treeOf } from "./program";
+import { clauseCountOf, clausesOf, lastProgram, treeOf } from "./program";
 
 /** For each rule and policy u64 packets, u64 bytes. */
 let counters: usize = 0;
@@ -108,14 +111,19 @@ export function beginPacket(index: u32, time: f64): void {
   startOrigin(index);
 }
 
-export function count(rule: u32, length: u32): void {
-  const at = counters + ((<usize>rule) << 4);
-  store<u64>(at, load<u64>(at) + 1);
-  store<u64>(at, load<u64>(at, 8) + <u64>length, 8);
+/** A rule or policy is met. */
+function meet(rule: u32): void {
   if (tracing && traceTop < traceEnd) {
     store<u32>(traceTop, rule);
     traceTop += 4;
   }
+}
+
+/** Adds to the counter of a rule or policy. */
+function add(rule: u32, packets: u64, bytes: u64): void {
+  const at = counters + ((<usize>rule) << 4);
+  store<u64>(at, load<u64>(at) + packets);
+  store<u64>(at, load<u64>(at, 8) + bytes, 8);
 }
 
 // -- paths
@@ -141,25 +149,30 @@ function record(rule: u32): void {
 function follow(path: usize, length: u32): usize {
   if (tracing) {
     const end = load<u32>(path, PATH_RULE_COUNT) << 2;
-    for (let i: u32 = 0; i < end; i += 4) count(load<u32>(path + i, PATH_RULES), length);
-  } else {
-    store<u64>(path, load<u64>(path, PATH_PACKETS) + 1, PATH_PACKETS);
-    store<u64>(path, load<u64>(path, PATH_BYTE_COUNT) + <u64>length, PATH_BYTE_COUNT);
+    for (let i: u32 = 0; i < end; i += 4) meet(load<u32>(path + i, PATH_RULES));
   }
+  store<u64>(path, load<u64>(path, PATH_PACKETS) + 1, PATH_PACKETS);
+  store<u64>(path, load<u64>(path, PATH_BYTE_COUNT) + <u64>length, PATH_BYTE_COUNT);
   return <usize>load<u32>(path, PATH_CLAUSE);
 }
 
-/** Adds what paths have counted to the counters of their rules. */
+/** Adds what clauses and paths have counted to the counters of their rules. */
 export function settleCounters(): void {
+  for (let program = lastProgram; program != 0; program = <usize>load<u32>(program, PROGRAM_BEFORE)) {
+    let clause = clausesOf(program);
+    for (let left = clauseCountOf(program); left != 0; left--, clause += CLAUSE_BYTES) {
+      const packets = load<u64>(clause, CLAUSE_PACKETS);
+      if (packets == 0) continue;
+      add(load<u32>(clause, CLAUSE_RULE), packets, load<u64>(clause, CLAUSE_BYTE_COUNT));
+      store<u64>(clause, 0, CLAUSE_PACKETS);
+      store<u64>(clause, 0, CLAUSE_BYTE_COUNT);
+    }
+  }
   for (let path = lastPath; path != 0; path = <usize>load<u32>(path, PATH_BEFORE)) {
     const packets = load<u64>(path, PATH_PACKETS);
     const bytes = load<u64>(path, PATH_BYTE_COUNT);
     const end = load<u32>(path, PATH_RULE_COUNT) << 2;
-    for (let i: u32 = 0; i < end; i += 4) {
-      const at = counters + ((<usize>load<u32>(path + i, PATH_RULES)) << 4);
-      store<u64>(at, load<u64>(at) + packets);
-      store<u64>(at, load<u64>(at, 8) + bytes, 8);
-    }
+    for (let i: u32 = 0; i < end; i += 4) add(load<u32>(path + i, PATH_RULES), packets, bytes);
     store<u64>(path, 0, PATH_PACKETS);
     store<u64>(path, 0, PATH_BYTE_COUNT);
   }
@@ -311,9 +324,14 @@ function act(program: usize, clause: usize, index: u32, packet: usize): u32 {
     }
   }
   if ((load<u32>(clause, CLAUSE_FLAGS) & CLAUSE_COUNTS) != 0) {
-    const rule = load<u32>(clause, CLAUSE_RULE);
-    count(rule, load<u32>(packet, FIELD_LENGTH * 4));
-    if (recording) record(rule);
+    store<u64>(clause, load<u64>(clause, CLAUSE_PACKETS) + 1, CLAUSE_PACKETS);
+    const bytes = load<u64>(clause, CLAUSE_BYTE_COUNT) + <u64>load<u32>(packet, FIELD_LENGTH * 4);
+    store<u64>(clause, bytes, CLAUSE_BYTE_COUNT);
+    if (tracing || recording) {
+      const rule = load<u32>(clause, CLAUSE_RULE);
+      meet(rule);
+      if (recording) record(rule);
+    }
   }
   const action = load<u32>(clause, CLAUSE_ACTION);
   if (action == ACTION_GO_ON) return index + 1;

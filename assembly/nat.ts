@@ -59,6 +59,7 @@ import {
   nextSource,
   portsOf,
   protoOf,
+  isBySource,
   sameSource,
   setTuple,
   srcOf,
@@ -296,8 +297,8 @@ function setUp(source: bool, state: u32, rule: u32): void {
     setTuple(flow, 1, dst, src, invertPorts(ports, proto));
     addStatus(flow, source ? STATUS_SOURCE_NAT : STATUS_DESTINATION_NAT);
   }
-  if (source && flow != TOLD) joinSource(flow);
   addStatus(flow, source ? STATUS_SOURCE_DONE : STATUS_DESTINATION_DONE);
+  if (source && flow != TOLD && isBySource(flow)) joinSource(flow);
 }
 
 /** As the NAT record says. */

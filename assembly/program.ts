@@ -1,6 +1,7 @@
 // An encoded program in memory (layout.ts), and the tree that build.ts writes for it (for look-ups one by one; of first-match trees first-build.ts tells).
 
 import {
+  PROGRAM_BEFORE,
   PROGRAM_BOX_COUNT,
   PROGRAM_BOXES,
   PROGRAM_CLAUSE_COUNT,
@@ -18,6 +19,14 @@ export function fieldMaskOf(program: usize): u32 {
 
 export function cutMaskOf(program: usize): u32 {
   return load<u32>(program, PROGRAM_CUT_MASK);
+}
+
+/** The program that was built last, from which PROGRAM_BEFORE leads to all others; 0: none was. */
+export let lastProgram: usize = 0;
+
+export function enlist(program: usize): void {
+  store<u32>(program, <u32>lastProgram, PROGRAM_BEFORE);
+  lastProgram = program;
 }
 
 export function boxCountOf(program: usize): u32 {

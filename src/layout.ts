@@ -94,7 +94,7 @@ export const CT_FIRST = 0xff;
 export const NONE = 0xffffffff;
 
 /*
- * Clause record: 32 bytes.
+ * Clause record: 48 bytes.
  *
  *   0  u32  action     ACTION_
  *   4  u32  rule       number of the rule or policy (RuleTable), or NONE
@@ -107,8 +107,10 @@ export const NONE = 0xffffffff;
  *  20  u32  testCount
  *  24  u32  flags      CLAUSE_ bits
  *  28  u32  field      SET: FIELD_; CONNMARK: CONNMARK_ | to the right << 8 | bits to shift << 16
+ *  32  u64  packets    counted here, where they are met, until somebody asks
+ *  40  u64  bytes
  */
-export const CLAUSE_BYTES = 32;
+export const CLAUSE_BYTES = 48;
 export const CLAUSE_ACTION = 0;
 export const CLAUSE_RULE = 4;
 export const CLAUSE_ARG = 8;
@@ -117,6 +119,8 @@ export const CLAUSE_TESTS = 16;
 export const CLAUSE_TEST_COUNT = 20;
 export const CLAUSE_FLAGS = 24;
 export const CLAUSE_FIELD = 28;
+export const CLAUSE_PACKETS = 32;
+export const CLAUSE_BYTE_COUNT = 40;
 
 /** The rule's counter moves, and a trace names it. */
 export const CLAUSE_COUNTS = 1;
@@ -552,7 +556,8 @@ export const NAT_PERSISTENT = 16;
  *  44  u32  flags        PROGRAM_
  *  48  u32  subs         written by the engine: address of the addresses of the programs that it may CALL
  *  52  u32  few          written by the engine: address of its form of few boxes; 0: it has a tree
- *  56       (zero)
+ *  56  u32  before       written by the engine: address of the program that was built before; 0: none was
+ *  60       (zero)
  */
 export const PROGRAM_BYTES = 64;
 export const PROGRAM_VERSION = 4;
@@ -568,6 +573,7 @@ export const PROGRAM_TREE = 40;
 export const PROGRAM_FLAGS = 44;
 export const PROGRAM_SUBS = 48;
 export const PROGRAM_FEW = 52;
+export const PROGRAM_BEFORE = 56;
 /** Every clause ends the look-up and has no tests: the first box that holds is the answer. */
 export const PROGRAM_FIRST_MATCH = 1;
 
@@ -1100,7 +1106,7 @@ export const CUT_COUNT = 4;
  *  26  u16  zone
  *  28  u16  status     STATUS_ bits
  *  30  u16  masquerade interface that MASQUERADE hid it behind; 0: none
- *  32  u32  next, 36 u32 previous, of the flows set up for source translation
+ *  32  u32  next, 36 u32 previous, of the flows whose source is translated, and those of ICMP
  *  40  f64  expires    while it is not confirmed: seconds that it will live
  *  48  u32  mark
  *  52  TCP: for each direction u32 end, maxEnd, maxWindow, maxAck; then u32 lastSeq, lastAck, lastEnd

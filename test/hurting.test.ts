@@ -45,10 +45,10 @@ function checked(lines: readonly string[], drawPacket: (draw: Draw) => object, p
     Array.from({ length: packets }, (_, id) => lineOf(id) as Parameters<typeof readArrivals>[0][number]),
     HOST,
   );
-  const firewall = compileFirewall(ruleset, HOST);
+  const firewall = compileFirewall(ruleset, HOST, { seed: 1 });
   assert.ok(firewall.memoryBytes < MOST_BYTES, `${firewall.memoryBytes} bytes`);
   const answers = firewall.run(arrivals, { trace: true });
-  const reference = new Reference(ruleset, HOST, { stateless: true });
+  const reference = new Reference(ruleset, HOST, { stateless: true, seed: 1 });
   arrivals.forEach((arrival, i) => {
     const right = reference.run(arrival);
     assert.deepEqual(answers[i]!.outcome, right.outcome, `packet ${i}`);
@@ -102,6 +102,13 @@ test("lists of --ports on both sides of 2,000 rules are compiled", () => {
       `-A FORWARD -p udp -m multiport --ports ${list()} -m multiport ${i % 2 === 0 ? "! " : ""}--ports ${list()} -j LOG`,
   );
   checked(lines, (draw) => ({ sport: draw.below(2000), dport: draw.below(2000) }), 100);
+});
+
+test("more rules than are kept apart near by draw for one packet, twice each", () => {
+  const lines = [":draws - [0:0]", "-A INPUT -j draws", "-A INPUT -j draws"];
+  for (let i = 0; i < 200; i++)
+    lines.push("-A draws -m statistic --mode random --probability 0.5 -j MARK --set-xmark 0x1/0x0");
+  checked(lines, () => ({ dst: "192.0.2.1", proto: "udp", dport: 53 }), 60);
 });
 
 test("a packet that meets more rules than a trace holds is refused, not traced short", () => {

@@ -82,6 +82,9 @@ import type { Intervals } from "./intervals.ts";
 import { BOX_WORDS } from "./program.ts";
 import type { NatRecord, Program, Test } from "./program.ts";
 
+/** Bytes of a line of the cache, at which clauses begin. */
+const LINE = 64;
+
 /** The program alone; those that it CALLs are encoded one by one. */
 export function encode(program: Program): Uint8Array {
   const fields = fieldsAsked(program);
@@ -92,7 +95,7 @@ export function encode(program: Program): Uint8Array {
   }));
   const stride = 1 + 2 * fields.length;
   const boxesOffset = PROGRAM_BYTES;
-  const clausesOffset = boxesOffset + program.boxCount * stride * 4;
+  const clausesOffset = Math.ceil((boxesOffset + program.boxCount * stride * 4) / LINE) * LINE;
   const dataOffset = clausesOffset + program.clauses.length * CLAUSE_BYTES;
   const bytes = new Uint8Array(dataOffset + data.byteLength);
   const view = new DataView(bytes.buffer);
