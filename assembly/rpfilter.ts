@@ -27,8 +27,8 @@ export function hasWayBack(packet: usize, flags: u32): bool {
   if (iface == lo || is(IS_ORPHAN)) return true;
   const src = load<u32>(packet, FIELD_SRC * 4);
   const dst = load<u32>(packet, FIELD_DST * 4);
-  if (src >> 24 == 0 && (dst == LIMITED_BROADCAST || dst >> 8 == 0xe00000)) return true;
-  const to = isMulticast(dst) || dst == LIMITED_BROADCAST || dst >> 24 == 0 ? 0 : dst;
+  if (src == 0 && (dst == LIMITED_BROADCAST || dst >> 8 == 0xe00000)) return true;
+  const to = isMulticast(dst) || dst == LIMITED_BROADCAST ? 0 : dst;
   const mark = (flags & RPFILTER_VALID_MARK) != 0 ? load<u32>(packet, FIELD_MARK * 4) : 0;
   suspend();
   const route = lookUp(firewall, src, to, lo, 0, mark);

@@ -237,9 +237,8 @@ function meets(given: Match, place: MatchPlace, skb: Skb, world: World): Holds {
 function hasWayBack({ loose, validMark, acceptLocal }: RpfilterMatch, skb: Skb, world: World): boolean {
   const { src, dst } = skb.packet;
   if (skb.frame === "loopback" || skb.inIface === "lo") return true;
-  const isNowhere = (address: number): boolean => address >>> 24 === 0;
-  if (isNowhere(src) && (dst === 0xffffffff || dst >>> 8 === 0xe00000)) return true;
-  const from = isMulticast(dst) || dst === 0xffffffff || isNowhere(dst) ? 0 : dst;
+  if (src === 0 && (dst === 0xffffffff || dst >>> 8 === 0xe00000)) return true;
+  const from = isMulticast(dst) || dst === 0xffffffff ? 0 : dst;
   const route = world.routeTo({ dst: src, src: from, mark: validMark ? skb.mark : 0 });
   if (route?.type !== "unicast" && (route?.type !== "local" || !acceptLocal)) return false;
   return loose || route.out === skb.inIface;
