@@ -10,7 +10,6 @@ import { UnsupportedError } from "../../src/reference/error.ts";
 import { Reference } from "../../src/reference/reference.ts";
 import { rulesetOf } from "./compare.ts";
 import type { Question } from "./compare.ts";
-import { MEMORY } from "./kernel-world.ts";
 
 export interface EngineComparison {
   /** Packets that both have answered. */
@@ -29,16 +28,14 @@ export function compareEngine(question: Question): EngineComparison {
   }
 }
 
-/** @returns unmodelled: the packet behind which there is nothing to compare, since something may hang on it */
+/** @returns unmodelled: a packet behind which nothing is compared: what rules remember, and errors that are rationed, may hang on it */
 function compareOnce(question: Question): EngineComparison & { readonly unmodelled: number | null } {
-  const { rules, host, packets, args } = question;
+  const { host, packets, args } = question;
   const ruleset = rulesetOf(question);
   const model = parseHost(JSON.stringify(host), "host.json");
   const stateless = args.includes("--stateless");
   const firewall = compileFirewall(ruleset, model, { seed: SEED, counting: true, stateless, limitErrors: true });
   const reference = new Reference(ruleset, model, { seed: SEED, stateless, limitErrors: true });
-  // what is not modelled is passed over if nothing can hang on it
-  const forgets = stateless && !MEMORY.test(rules);
   let compared = 0;
   for (const [index, arrival] of arrivalsOf(packets, model).entries()) {
     try {
@@ -50,8 +47,7 @@ function compareOnce(question: Question): EngineComparison & { readonly unmodell
       }
     } catch (error) {
       if (!(error instanceof UnsupportedError)) throw error;
-      if (!forgets) return { compared, difference: null, unmodelled: index };
-      continue;
+      return { compared, difference: null, unmodelled: index };
     }
     compared++;
   }

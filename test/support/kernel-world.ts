@@ -23,7 +23,7 @@ export interface Difference {
 }
 
 /** Rules that count packets. */
-export const MEMORY = /-m (limit|statistic|hashlimit|recent|quota|connbytes|connlimit)|-j SET/;
+const MEMORY = /-m (limit|statistic|hashlimit|recent|quota|connbytes|connlimit)|-j SET/;
 
 /** The reference gets the packets at the moments when the kernel got them, give or take the time that it took to begin. */
 export function compareWorld(world: Question): Comparison {
