@@ -275,6 +275,8 @@ function writeError(reply: u32, details: usize, firewall: usize): void {
   const length = min(get(FIELD_LENGTH), min(ERROR_BYTES, pathMtu) - HEADERS_BYTES) + HEADERS_BYTES;
   turn(firewall);
   set(FIELD_SRC, ownSource());
+  // to nobody is to oneself
+  if (src == 0) set(FIELD_DST, ownSource());
   set(FIELD_SPORT, 0);
   set(FIELD_DPORT, 0);
   set(FIELD_PROTO, ICMP);

@@ -74,7 +74,7 @@ const PLACES: Readonly<Record<string, Place>> = {
   "port 80 anywhere": { dport: [[80, 80]], proto: 6 },
 };
 
-for (const name of readdirSync("examples")) {
+for (const { name } of readdirSync("examples", { withFileTypes: true }).filter((entry) => entry.isDirectory())) {
   const folder = `examples/${name}`;
   const rulesFile = readdirSync(folder).find((file) => file.startsWith("rules."))!;
   const main = name === "docker-host";

@@ -83,7 +83,8 @@ function errorAbout(packet: Packet, { type, code, info, src, mtu, ttl }: Told): 
   const quoted = packet.payload === null ? null : encode(packet, packet.payload).subarray(0, most);
   const made: Packet = {
     ...EMPTY,
-    ...{ src, dst: packet.src, proto: PROTO_ICMP, icmpType: type, icmpCode: code },
+    // to nobody is to oneself (ip_route_output_key_hash_rcu())
+    ...{ src, dst: packet.src === 0 ? src : packet.src, proto: PROTO_ICMP, icmpType: type, icmpCode: code },
     // an error to a group goes no further than the link
     ttl: packet.src >>> 28 === 14 ? 1 : ttl,
     tos: (packet.tos & TOS_BITS) | INTERNETWORK_CONTROL,

@@ -76,7 +76,9 @@ export function shrinkWorld(world: Question, deadline: number): Question {
     smallest = candidate;
     return true;
   };
-  const { index } = compareWorld(world).difference!;
+  const shown = compareWorld(world).difference;
+  if (shown === null) return world;
+  const { index } = shown;
   if (!tries({ ...world, packets: [world.packets[index]!] }))
     tries({ ...world, packets: world.packets.slice(0, index + 1) });
   // halves, quarters, ... of the packets first
