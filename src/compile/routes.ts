@@ -250,10 +250,10 @@ export function lowerAddressTypes(host: Host): Program {
   return builder.finish(0);
 }
 
-/** The interface that has an address (__ip_dev_find()), a program over dst; 0: none. */
+/** The interface that has an address, the last that got it (__ip_dev_find()), a program over dst; 0: none. */
 export function lowerOwners(host: Host, interfaces: InterfaceTable): Program {
   const builder = new ProgramBuilder();
-  for (const iface of host.interfaces) {
+  for (const iface of host.interfaces.toReversed()) {
     for (const { address } of iface.addresses) {
       builder.add([boxOf(FIELD_DST, address, address)], ACTION_DECIDE, { arg: interfaces.numberOf(iface.name) });
     }

@@ -231,9 +231,9 @@ export class Routing {
     return route.src ?? this.selectAddress(this.#host.interfaces[route.iface!]!, route.via ?? 0, route.scope);
   }
 
-  /** The interface that has the address (__ip_dev_find()); null: it is none of the host's. */
+  /** The interface that has the address, the last that got it (__ip_dev_find()); null: it is none of the host's. */
   #interfaceOf(address: number): Interface | null {
-    const owner = this.#host.interfaces.find((one) => one.addresses.some((each) => each.address === address));
+    const owner = this.#host.interfaces.findLast((one) => one.addresses.some((each) => each.address === address));
     if (owner !== undefined) return owner;
     const route = this.tables.localRoute(address);
     return route === null ? null : this.#host.interfaces[route.iface!]!;
