@@ -65,8 +65,8 @@ import { chance } from "./chance";
 import { asksBytes } from "./bytes";
 import { countConnections, UNCOUNTED } from "./connlimit";
 import { ct, hasCarried, isAsked, TEMPLATE } from "./conntrack";
-import { belowRate, startHashTables } from "./hashlimit";
-import { inIpset, startIpsets } from "./ipset";
+import { belowRate } from "./hashlimit";
+import { inIpset } from "./ipset";
 import { origin } from "./origin";
 import { is, IS_ORPHAN } from "./packet";
 import { dataOf } from "./program";
@@ -91,6 +91,9 @@ let packetIndex: u32 = 0;
 let begun: u32 = 0;
 /** Of the packet, in seconds. */
 export let now: f64 = 0;
+/** When sets and tables were loaded: as the first packet came. */
+export let loaded: f64 = 0;
+let started = false;
 
 export function setGuards(statesAt: usize, chanceSeed: u32): void {
   states = statesAt;
@@ -101,8 +104,9 @@ export function startPacket(index: u32, time: f64): void {
   packetIndex = index;
   begun++;
   now = time;
-  startIpsets(time);
-  startHashTables(time);
+  if (started) return;
+  started = true;
+  loaded = time;
 }
 
 /** Where a rule's template keeps its connmark. `state`: the rule's memory. */

@@ -44,10 +44,12 @@ import {
   TRANSPORT_OFFSET_1,
   UNMODELLED_PAYLOAD,
 } from "../src/layout";
-import { DROPPED } from "./guard";
+import { hasPorts } from "./conntrack";
+import { DROPPED, loaded, now } from "./guard";
 import { unmodelled } from "./log";
 import { allocate } from "./memory";
 import { origin } from "./origin";
+import { AH, DCCP, ESP } from "./protocol";
 
 const LEAST_SLOTS: u32 = 64;
 const CREDITS: u64 = 1 << 37;
@@ -55,21 +57,15 @@ const BYTE_CREDITS: u64 = 1 << 22;
 const BYTE_CAP: u64 = BYTE_CREDITS * 1000;
 
 let tables: usize = 0;
-/** Milliseconds; and when the first packet came, with the rules just loaded. */
+/** Milliseconds, as of the packet that asks. */
 let clock: f64 = 0;
-let loaded: f64 = 0;
-let started = false;
 
 export function setHashTables(at: usize): void {
   tables = at;
-  started = false;
 }
 
-export function startHashTables(time: f64): void {
-  clock = floor<f64>(time * 1000 + 0.5);
-  if (started) return;
-  started = true;
-  loaded = clock;
+function milliseconds(time: f64): f64 {
+  return floor<f64>(time * 1000 + 0.5);
 }
 
 // the key of the packet that is asked for
@@ -79,6 +75,7 @@ let ports: u32 = 0;
 
 /** 1: below the rate, 0: not; DROPPED. */
 export function belowRate(number: u32, packet: usize): u32 {
+  clock = milliseconds(now);
   const table = tables + <usize>number * HASHLIMIT_BYTES;
   const parts = load<u32>(table, HASHLIMIT_PARTS);
   src = (parts & HASH_BY_SRC) != 0 ? load<u32>(packet, FIELD_SRC * 4) & load<u32>(table, HASHLIMIT_SRC_MASK) : 0;
@@ -100,11 +97,11 @@ export function belowRate(number: u32, packet: usize): u32 {
 /** proto_ports_offset(): what stands where ports would, of a later fragment, too. False: it is cut off, or not known. */
 function showPorts(packet: usize): bool {
   const proto = load<u32>(packet, FIELD_PROTO * 4);
-  const plain = proto == 6 || proto == 17 || proto == 33 || proto == 132 || proto == 136;
-  if (!plain && proto != 50 && proto != 51) return true;
+  const plain = proto == DCCP || hasPorts(proto);
+  if (!plain && proto != ESP && proto != AH) return true;
   const transport = load<u32>(packet, FIELD_TRANSPORT * 4);
   const first = transport < <u32>TRANSPORT_OFFSET_1;
-  const at: usize = proto == 51 ? 4 : 0;
+  const at: usize = proto == AH ? 4 : 0;
   if (first && transport < <u32>at + 4) return false;
   if (first && plain) {
     ports = (load<u32>(packet, FIELD_SPORT * 4) << 16) | load<u32>(packet, FIELD_DPORT * 4);
@@ -120,7 +117,8 @@ function showPorts(packet: usize): bool {
 /** A look for old entries has found this one. */
 function isGone(table: usize, entry: usize): bool {
   const every = load<f64>(table, HASHLIMIT_GC);
-  return loaded + ceil<f64>((load<f64>(entry, HASHED_EXPIRES) - loaded) / every) * every <= clock;
+  const made = milliseconds(loaded);
+  return made + ceil<f64>((load<f64>(entry, HASHED_EXPIRES) - made) / every) * every <= clock;
 }
 
 /** The entry of the key, made if there is none; 0: the table is full. */

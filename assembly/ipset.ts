@@ -66,25 +66,14 @@ import {
   SHOW_PARTS_SHIFT,
   TRANSPORT_OFFSET_1,
 } from "../src/layout";
+import { loaded, now } from "./guard";
 import { origin } from "./origin";
 
 /** Ipset records. */
 let sets: usize = 0;
-/** The packets' clock, and what it showed when the sets were loaded: as the first packet came. */
-let now: f64 = 0;
-let loaded: f64 = 0;
-let started = false;
 
 export function setIpsets(at: usize): void {
   sets = at;
-  started = false;
-}
-
-export function startIpsets(time: f64): void {
-  now = time;
-  if (started) return;
-  started = true;
-  loaded = time;
 }
 
 // what the packet shows the set that is asked, in the words of a key

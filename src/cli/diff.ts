@@ -95,6 +95,8 @@ async function diff(oldPath: string, newPath: string, options: DiffCommandOption
   return diffChains([old, other], teller, options);
 }
 
+const EQUAL = "equal: no packet is treated otherwise (proved)";
+
 /** null: that is for the chains to tell. */
 async function diffWay(
   [old, other]: readonly [Ruleset, Ruleset],
@@ -113,7 +115,10 @@ async function diffWay(
       equal = false;
       break;
     }
-    if (equal && !interrupt.signal.aborted) return null;
+    if (equal && !interrupt.signal.aborted) {
+      teller.end(EQUAL);
+      return 0;
+    }
     for await (const each of diffWays([old, other], host, { budget, signal: interrupt.signal })) {
       if (each.found === "undecided") undecided.push(each.reason);
       else {
@@ -180,11 +185,7 @@ async function diffChains(
     teller.undecided(undecided, await sampleInstead(old, other, undecided, options));
     return 3;
   }
-  teller.end(
-    differences === 0
-      ? "equal: no packet is treated otherwise (proved)"
-      : `${count(differences, "region")}, and nothing else`,
-  );
+  teller.end(differences === 0 ? EQUAL : `${count(differences, "region")}, and nothing else`);
   return differences === 0 ? 0 : 1;
 }
 

@@ -193,24 +193,7 @@ class Data {
     if (tests.length === 0) return 0;
     const known = this.#testsAt.get(tests);
     if (known !== undefined) return known;
-    const sets = tests.map((test) => {
-      if (test.kind === TEST_CHUNKS) return this.#chunks(test.chunks);
-      if (test.kind === TEST_CONNBYTES) return this.#wide([test.lo, test.hi]);
-      if (test.kind === TEST_STRING) return this.#packed(test.pattern);
-      if (test.kind === TEST_U32) return this.#u32Tests(test.tests);
-      if (test.kind === TEST_TIME) {
-        const { dateStart, dateStop, dayStart, dayStop, monthdays, weekdays } = test.time;
-        return this.#all([dateStart, dateStop, dayStart, dayStop, monthdays, weekdays]);
-      }
-      if (test.kind === TEST_BPF) {
-        return this.#all(test.program.flatMap(({ code, jt, jf, k }) => [(code | (jt << 16) | (jf << 24)) >>> 0, k]));
-      }
-      if (test.kind !== TEST_SET) return 0;
-      if (isIndexed(test)) for (const count of indexOf(test.set)) this.#words.push(count);
-      const at = this.byteLength;
-      for (const bound of test.set) this.#words.push(bound);
-      return at;
-    });
+    const sets = tests.map((test) => this.#listOf(test));
     const at = this.byteLength;
     tests.forEach((test, i) => {
       this.#test(test, sets[i]!);
@@ -239,9 +222,9 @@ class Data {
     return at;
   }
 
-  #all(words: readonly number[]): number {
+  #all(words: ArrayLike<number>): number {
     const at = this.byteLength;
-    for (const word of words) this.#words.push(word);
+    for (let i = 0; i < words.length; i++) this.#words.push(words[i]!);
     return at;
   }
 
@@ -263,156 +246,111 @@ class Data {
     );
   }
 
-  #chunks(chunks: Extract<Test, { kind: typeof TEST_CHUNKS }>["chunks"]): number {
-    const at = this.byteLength;
-    for (const { type, mask, flags } of chunks) this.#words.push(type | (mask << 8) | (flags << 16));
-    return at;
+  /** Where the list stands that the test refers to; 0: it has none. */
+  #listOf(test: Test): number {
+    switch (test.kind) {
+      case TEST_SET:
+        if (isIndexed(test)) this.#all(indexOf(test.set));
+        return this.#all(test.set);
+      case TEST_CHUNKS:
+        return this.#all(test.chunks.map(({ type, mask, flags }) => type | (mask << 8) | (flags << 16)));
+      case TEST_CONNBYTES:
+        return this.#wide([test.lo, test.hi]);
+      case TEST_STRING:
+        return this.#packed(test.pattern);
+      case TEST_U32:
+        return this.#u32Tests(test.tests);
+      case TEST_TIME: {
+        const { dateStart, dateStop, dayStart, dayStop, monthdays, weekdays } = test.time;
+        return this.#all([dateStart, dateStop, dayStart, dayStop, monthdays, weekdays]);
+      }
+      case TEST_BPF:
+        return this.#all(test.program.flatMap(({ code, jt, jf, k }) => [(code | (jt << 16) | (jf << 24)) >>> 0, k]));
+      default:
+        return 0;
+    }
   }
 
-  #test(test: Test, set: number): void {
+  #test(test: Test, list: number): void {
+    const { field = 0, a = 0, b = 0, c = 0 } = wordsOf(test, list);
     const words = new Array<number>(TEST_BYTES / 4).fill(0);
     words[TEST_KIND / 4] = test.kind;
-    switch (test.kind) {
-      case TEST_MASKED:
-        words[TEST_FIELD / 4] = test.field;
-        words[TEST_A / 4] = test.mask;
-        words[TEST_B / 4] = test.value;
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_SET:
-        words[TEST_FIELD / 4] = test.field;
-        words[TEST_A / 4] = set;
-        words[TEST_B / 4] = test.set.length / 2 + (isIndexed(test) ? SET_INDEXED : 0);
-        words[TEST_C / 4] = test.orField;
-        break;
-      case TEST_IPSET:
-        words[TEST_FIELD / 4] = test.show;
-        words[TEST_A / 4] = test.set;
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_LIMIT:
-        words[TEST_A / 4] = test.state;
-        words[TEST_B / 4] = test.cost;
-        words[TEST_C / 4] = test.cap;
-        break;
-      case TEST_NTH:
-        words[TEST_A / 4] = test.state;
-        words[TEST_B / 4] = test.every;
-        words[TEST_C / 4] = test.packet;
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_RANDOM:
-        words[TEST_A / 4] = test.probability;
-        words[TEST_B / 4] = test.state;
-        words[TEST_C / 4] = test.rule;
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_INTACT:
-        words[TEST_A / 4] = test.bytes;
-        break;
-      case TEST_MAC:
-        words[TEST_A / 4] = Math.floor(test.mac / 2 ** 32);
-        words[TEST_B / 4] = test.mac % 2 ** 32;
-        words[TEST_C / 4] = test.loIface;
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_OWNER:
-        words[TEST_A / 4] = test.lo;
-        words[TEST_B / 4] = test.hi;
-        words[TEST_C / 4] = test.which;
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_RECENT:
-        words[TEST_FIELD / 4] = test.flags;
-        words[TEST_A / 4] = test.list;
-        words[TEST_B / 4] = test.seconds;
-        words[TEST_C / 4] = test.hits;
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_CONNECTION:
-        words[TEST_FIELD / 4] = test.what;
-        words[TEST_A / 4] = test.a;
-        words[TEST_B / 4] = test.b;
-        words[TEST_C / 4] = Number(test.without);
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_CONNBYTES:
-        words[TEST_FIELD / 4] = test.what;
-        words[TEST_A / 4] = set;
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_CONNLIMIT:
-        words[TEST_FIELD / 4] = test.field;
-        words[TEST_A / 4] = test.state;
-        words[TEST_B / 4] = test.mask;
-        words[TEST_C / 4] = test.most;
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_QUOTA:
-        words[TEST_A / 4] = test.state;
-        words[TEST_B / 4] = Number(test.quota & 0xffff_ffffn);
-        words[TEST_C / 4] = Number(test.quota >> 32n);
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_STRING:
-        words[TEST_FIELD / 4] = test.flags;
-        words[TEST_A / 4] = set;
-        words[TEST_B / 4] = test.pattern.length;
-        words[TEST_C / 4] = (test.from | (test.to << 16)) >>> 0;
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_U32:
-        words[TEST_A / 4] = set;
-        words[TEST_B / 4] = test.tests.length;
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_TIME:
-        words[TEST_A / 4] = set;
-        words[TEST_C / 4] = Number(test.time.contiguous);
-        break;
-      case TEST_RPFILTER:
-        words[TEST_A / 4] = test.flags;
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_BPF:
-        words[TEST_A / 4] = set;
-        words[TEST_B / 4] = test.program.length;
-        break;
-      case TEST_HASHLIMIT:
-        words[TEST_A / 4] = test.table;
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_SOCKET:
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_SPI:
-        words[TEST_FIELD / 4] = test.offset;
-        words[TEST_A / 4] = test.lo;
-        words[TEST_B / 4] = test.hi;
-        words[TEST_C / 4] = test.bits;
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_CHUNKS:
-        words[TEST_A / 4] = set;
-        words[TEST_B / 4] = test.chunks.length;
-        words[TEST_C / 4] = test.which;
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_DCCP_TYPES:
-        words[TEST_A / 4] = test.mask;
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_DCCP_OPTION:
-      case TEST_TCP_OPTION:
-        words[TEST_A / 4] = test.option;
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-      case TEST_MSS:
-        words[TEST_A / 4] = test.lo;
-        words[TEST_B / 4] = test.hi;
-        words[TEST_NEGATED / 4] = Number(test.negated);
-        break;
-    }
+    words[TEST_FIELD / 4] = field;
+    words[TEST_A / 4] = a;
+    words[TEST_B / 4] = b;
+    words[TEST_C / 4] = c;
+    words[TEST_NEGATED / 4] = Number("negated" in test && test.negated);
     this.#words.push(...words);
+  }
+}
+
+interface TestWords {
+  readonly field?: number;
+  readonly a?: number;
+  readonly b?: number;
+  readonly c?: number;
+}
+
+/** What a test's words mean stands in guard.ts of assembly/. `list`: where its list stands. */
+function wordsOf(test: Test, list: number): TestWords {
+  switch (test.kind) {
+    case TEST_MASKED:
+      return { field: test.field, a: test.mask, b: test.value };
+    case TEST_SET:
+      return {
+        field: test.field,
+        a: list,
+        b: test.set.length / 2 + (isIndexed(test) ? SET_INDEXED : 0),
+        c: test.orField,
+      };
+    case TEST_IPSET:
+      return { field: test.show, a: test.set };
+    case TEST_LIMIT:
+      return { a: test.state, b: test.cost, c: test.cap };
+    case TEST_NTH:
+      return { a: test.state, b: test.every, c: test.packet };
+    case TEST_RANDOM:
+      return { a: test.probability, b: test.state, c: test.rule };
+    case TEST_INTACT:
+      return { a: test.bytes };
+    case TEST_MAC:
+      return { a: Math.floor(test.mac / 2 ** 32), b: test.mac % 2 ** 32, c: test.loIface };
+    case TEST_OWNER:
+      return { a: test.lo, b: test.hi, c: test.which };
+    case TEST_RECENT:
+      return { field: test.flags, a: test.list, b: test.seconds, c: test.hits };
+    case TEST_CONNECTION:
+      return { field: test.what, a: test.a, b: test.b, c: Number(test.without) };
+    case TEST_CONNBYTES:
+      return { field: test.what, a: list };
+    case TEST_CONNLIMIT:
+      return { field: test.field, a: test.state, b: test.mask, c: test.most };
+    case TEST_QUOTA:
+      return { a: test.state, b: Number(test.quota & 0xffff_ffffn), c: Number(test.quota >> 32n) };
+    case TEST_STRING:
+      return { field: test.flags, a: list, b: test.pattern.length, c: (test.from | (test.to << 16)) >>> 0 };
+    case TEST_U32:
+      return { a: list, b: test.tests.length };
+    case TEST_TIME:
+      return { a: list, c: Number(test.time.contiguous) };
+    case TEST_RPFILTER:
+      return { a: test.flags };
+    case TEST_BPF:
+      return { a: list, b: test.program.length };
+    case TEST_HASHLIMIT:
+      return { a: test.table };
+    case TEST_SOCKET:
+      return {};
+    case TEST_SPI:
+      return { field: test.offset, a: test.lo, b: test.hi, c: test.bits };
+    case TEST_CHUNKS:
+      return { a: list, b: test.chunks.length, c: test.which };
+    case TEST_DCCP_TYPES:
+      return { a: test.mask };
+    case TEST_DCCP_OPTION:
+    case TEST_TCP_OPTION:
+      return { a: test.option };
+    case TEST_MSS:
+      return { a: test.lo, b: test.hi };
   }
 }

@@ -6,10 +6,11 @@ import { parseArrival } from "../packet/line.ts";
 import { Reference } from "../reference/reference.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
 import { BudgetError, FALSE } from "./diagram.ts";
-import type { DiagramBudget } from "./diagram.ts";
+import type { DiagramBudget, Node } from "./diagram.ts";
 import { DEFAULT_BUDGET } from "./diff.ts";
 import { boxesOf, describe, guardWords, nodeOf } from "./region.ts";
-import type { Region } from "./region.ts";
+import type { Box, Region } from "./region.ts";
+import type { FieldName, Space } from "./space.ts";
 import { packetsToward } from "./toward.ts";
 import type { Place } from "./toward.ts";
 import { pointOf, witnessOf } from "./witness.ts";
@@ -31,8 +32,37 @@ export interface Reaching {
   readonly outcome: Outcome | null;
 }
 
-/** More regions are not told. */
+/** More regions of one kind are not told. */
 const MOST_REGIONS = 50_000;
+export const TOO_MANY_REGIONS = `more than ${MOST_REGIONS} regions`;
+
+/** A region of packets as they come in. */
+export interface ArrivingRegion extends Pick<Reaching, "region" | "witness"> {
+  readonly box: Box;
+}
+
+interface Within {
+  readonly space: Space;
+  readonly fields: ReadonlyMap<FieldName, Node>;
+  readonly universe: Node;
+}
+
+/** The packets of the set, as disjoint regions; null: TOO_MANY_REGIONS. */
+export function regionsOf(packets: Node, within: Within): Iterable<ArrivingRegion> | null {
+  const { space, universe } = within;
+  const boxes = boxesOf(space.diagram.simplify(packets, universe), space, MOST_REGIONS);
+  return boxes === null ? null : shownOf(boxes, within);
+}
+
+function* shownOf(boxes: readonly Box[], { space, fields, universe }: Within): Generator<ArrivingRegion> {
+  for (const box of boxes) {
+    const here = space.diagram.and(nodeOf(box, space), universe);
+    // what no packet can be was left free
+    if (here === FALSE) continue;
+    const { ct_state: _state, ...witness } = witnessOf(pointOf(here, space), space, "PREROUTING").line;
+    yield { box, region: describe(box, space, fields), witness };
+  }
+}
 
 /** Disjoint, and together all; throws RuleError and UnsupportedError for what is not followed. */
 export async function* reach(
@@ -49,27 +79,24 @@ export async function* reach(
     yield { found: "undecided", reason: error.message };
     return;
   }
-  const { space, guards, fields, universe, packets } = toward;
-  const boxes = boxesOf(space.diagram.simplify(packets, universe), space, MOST_REGIONS);
-  if (boxes === null) {
-    yield { found: "undecided", reason: `more than ${MOST_REGIONS} regions` };
+  const { guards, packets } = toward;
+  const regions = regionsOf(packets, toward);
+  if (regions === null) {
+    yield { found: "undecided", reason: TOO_MANY_REGIONS };
     return;
   }
-  for (const box of boxes) {
-    const here = space.diagram.and(nodeOf(box, space), universe);
-    // what no packet can be was left free
-    if (here === FALSE) continue;
-    const { ct_state: _state, ...witness } = witnessOf(pointOf(here, space), space, "PREROUTING").line;
+  for (const { box, region, witness } of regions) {
     const outcome = box.guards.length > 0 ? null : outcomeOf(witness, ruleset, host);
     if (outcome !== null && !endsAt(outcome, place))
       throw new Error(`the reference says that it ends elsewhere: ${JSON.stringify(witness)}`);
-    yield { found: "region", region: describe(box, space, fields), guards: guardWords(box, guards), witness, outcome };
+    yield { found: "region", region, guards: guardWords(box, guards), witness, outcome };
     await new Promise((resolve) => setTimeout(resolve, 0));
     if (signal?.aborted === true) return;
   }
 }
 
-function outcomeOf(line: object, ruleset: Ruleset, host: Host): Outcome {
+/** What the reference says of a packet line, the first of its connection. */
+export function outcomeOf(line: object, ruleset: Ruleset, host: Host): Outcome {
   const arrival = parseArrival(JSON.stringify(line), "witness", 1, host);
   return new Reference(ruleset, host, { stateless: true }).run(arrival).outcome;
 }

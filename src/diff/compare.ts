@@ -24,7 +24,7 @@ import { harmlessMoves, sharesMemory } from "./moves.ts";
 import { lastingNotes, Notes } from "./notes.ts";
 import { keyOfEffects, keyOfEnding, NO_EFFECTS, Outcomes } from "./outcome.ts";
 import type { Effects, Outcome } from "./outcome.ts";
-import { ProgramBuilder } from "./program.ts";
+import { freshContext, ProgramBuilder } from "./program.ts";
 import { openConditions, reachOfChanges } from "./reach.ts";
 import { InterfaceClasses, Space } from "./space.ts";
 import type { FieldName } from "./space.ts";
@@ -88,18 +88,9 @@ export function compareChain(
   const [oldChain, newChain] = tables.map(({ chains }) => chainOf(chains, hook)) as [Chain, Chain];
   const { alignment, reach } = reachOf(tables, [oldChain, newChain], space, notes);
   const region = diagram.and(universe, reach);
-  const concerned = new Set<number>();
+  const context = freshContext({ space, outcomes, guards, notes });
   let pairs: readonly Pair[] = [];
   if (region !== FALSE) {
-    const context = {
-      space,
-      outcomes,
-      guards,
-      notes,
-      concerned,
-      shared: new Map<string, Node>(),
-      rows: new Map<string, Node>(),
-    };
     const before = new ProgramBuilder(context, alignment.old, region).builtin(oldChain);
     const after = new ProgramBuilder(context, alignment.new, region).builtin(newChain);
     const product = new Product(space, guards, outcomes, alignment);
@@ -107,7 +98,18 @@ export function compareChain(
       .pairs(before, after, region, diagram.density(universe))
       .map((pair) => ({ ...pair, where: diagram.simplify(pair.where, ties) }));
   }
-  return { table: tableName, hook, alignment, space, guards, outcomes, universe, fields, concerned, pairs };
+  return {
+    table: tableName,
+    hook,
+    alignment,
+    space,
+    guards,
+    outcomes,
+    universe,
+    fields,
+    concerned: context.concerned,
+    pairs,
+  };
 }
 
 /**

@@ -39,6 +39,11 @@ export interface ProgramContext {
   readonly concerned: Set<number>;
 }
 
+/** Of programs that are yet to be built. */
+export function freshContext(parts: Pick<ProgramContext, "space" | "outcomes" | "guards" | "notes">): ProgramContext {
+  return { ...parts, shared: new Map(), rows: new Map(), concerned: new Set() };
+}
+
 /** One of the rule sets that are compared. */
 export interface Side {
   readonly table: Table;

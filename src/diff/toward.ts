@@ -28,7 +28,7 @@ import { Guards } from "./guards.ts";
 import { Notes } from "./notes.ts";
 import { keyOfEffects, NO_EFFECTS, Outcomes, UNTRACKED } from "./outcome.ts";
 import type { Effects } from "./outcome.ts";
-import { ProgramBuilder } from "./program.ts";
+import { freshContext, ProgramBuilder } from "./program.ts";
 import { FIELD, HEADER, InterfaceClasses, Space } from "./space.ts";
 import type { FieldName, Ranges } from "./space.ts";
 
@@ -227,12 +227,7 @@ export class Backwards {
     refuseLengthBehindMss(rules);
     const ruleOf = new Map(rules.map((rule) => [side.numberOf(rule), rule]));
     const context = { space: this.#space, outcomes: this.#outcomes, guards: this.#guards, notes: this.#notes };
-    const whole = {
-      ...context,
-      concerned: new Set<number>(),
-      shared: new Map<string, Node>(),
-      rows: new Map<string, Node>(),
-    };
+    const whole = freshContext(context);
     const chain = table.chains.find(({ name }): boolean => name === hook) as Chain;
     const program = new ProgramBuilder(whole, side, TRUE).builtin(chain, `${tableName} ${hook}`);
     // what kind of address it is has its own function

@@ -12,24 +12,21 @@
 import type { Outcome } from "../classifier.ts";
 import type { Host } from "../host/host.ts";
 import { formatAddress } from "../net/address.ts";
-import { parseArrival } from "../packet/line.ts";
 import { UnsupportedError } from "../reference/error.ts";
-import { Reference } from "../reference/reference.ts";
 import { RuleError } from "../rules/error.ts";
 import { printTarget } from "../rules/print.ts";
 import type { Rule, Ruleset, TableName, Target } from "../rules/ruleset.ts";
 import { align, tableOf } from "./alignment.ts";
 import type { Alignment } from "./alignment.ts";
+import { outcomeOf, regionsOf, TOO_MANY_REGIONS } from "./arrivals.ts";
 import { BudgetError, FALSE, TRUE } from "./diagram.ts";
 import type { Diagram, DiagramBudget, Node } from "./diagram.ts";
 import { DEFAULT_BUDGET } from "./diff.ts";
-import { boxesOf, describe, nodeOf } from "./region.ts";
 import type { Region } from "./region.ts";
 import { FIRST_GUARD_BIT } from "./space.ts";
 import type { FieldName, Ranges, Space } from "./space.ts";
 import { Backwards, contextOf, ported } from "./toward.ts";
 import type { Destination, Ends, WayContext } from "./toward.ts";
-import { pointOf, witnessOf } from "./witness.ts";
 
 /** How a packet ends. */
 export interface WayEnd {
@@ -60,9 +57,6 @@ export interface WayOptions {
   readonly signal?: AbortSignal;
 }
 
-/** More regions of one pair of ends are not told. */
-const MOST_REGIONS = 50_000;
-
 /** Disjoint regions, and together all; what is not followed is undecided. */
 export async function* diffWays(
   rulesets: readonly [old: Ruleset, new: Ruleset],
@@ -70,27 +64,20 @@ export async function* diffWays(
   { budget = DEFAULT_BUDGET, signal }: WayOptions = {},
 ): AsyncGenerator<WayDifference | { readonly found: "undecided"; readonly reason: string }> {
   try {
-    const { space, fields, universe, pairs, undecided } = compareWays(rulesets, host, budget);
-    for (const reason of undecided) yield { found: "undecided", reason };
-    for (const { old, new: other, where } of pairs) {
-      const boxes = boxesOf(space.diagram.simplify(where, universe), space, MOST_REGIONS);
-      if (boxes === null) {
-        yield { found: "undecided", reason: `more than ${MOST_REGIONS} regions` };
+    const comparison = compareWays(rulesets, host, budget);
+    for (const reason of comparison.undecided) yield { found: "undecided", reason };
+    for (const { old, new: other, where } of comparison.pairs) {
+      const regions = regionsOf(where, comparison);
+      if (regions === null) {
+        yield { found: "undecided", reason: TOO_MANY_REGIONS };
         continue;
       }
-      for (const box of boxes) {
-        const here = space.diagram.and(nodeOf(box, space), universe);
-        // what no packet can be was left free
-        if (here === FALSE) continue;
-        const { ct_state: _state, ...witness } = witnessOf(pointOf(here, space), space, "PREROUTING").line;
-        const outcomes = outcomesOf(witness, rulesets, host);
+      for (const { region, witness } of regions) {
+        const outcomes = [outcomeOf(witness, rulesets[0], host), outcomeOf(witness, rulesets[1], host)] as const;
         [old, other].forEach((end, side) => {
           confirm(end, outcomes[side]!, witness);
         });
-        yield {
-          ...{ found: "difference", kind: kindOf(old, other), old, new: other },
-          ...{ region: describe(box, space, fields), witness, outcomes },
-        };
+        yield { found: "difference", kind: kindOf(old, other), old, new: other, region, witness, outcomes };
         await new Promise((resolve) => setTimeout(resolve, 0));
         if (signal?.aborted === true) return;
       }
@@ -332,18 +319,6 @@ function rankOf({ old, new: other }: WayPair): number {
   const passes = ({ verdict }: WayEnd): boolean => verdict === "delivered" || verdict === "forwarded";
   if (passes(old) === passes(other)) return passes(old) ? 2 : 3;
   return passes(other) ? 0 : 1;
-}
-
-function outcomesOf(
-  line: object,
-  rulesets: readonly [Ruleset, Ruleset],
-  host: Host,
-): readonly [old: Outcome, new: Outcome] {
-  const arrival = parseArrival(JSON.stringify(line), "witness", 1, host);
-  return rulesets.map((ruleset) => new Reference(ruleset, host, { stateless: true }).run(arrival).outcome) as [
-    Outcome,
-    Outcome,
-  ];
 }
 
 /** What does not show is a mistake of ours. */

@@ -7,6 +7,7 @@ import { hasBadCoverage } from "../packet/decode.ts";
 import type { Packet } from "../packet/packet.ts";
 import { readSctp } from "../packet/sctp.ts";
 import type { SctpChunk } from "../packet/sctp.ts";
+import { greFacts } from "./records.ts";
 
 const PROTO_GRE = 47;
 const TCP_HEADER_BYTES = 20;
@@ -136,9 +137,12 @@ function writeQuoted(words: Uint32Array, inner: Packet): void {
 }
 
 /** As QUOTED_: l4proto_manip_pkt() in net/netfilter/nf_nat_proto.c. */
-function writableOf({ proto, payload }: Packet, bytes: number): number {
+function writableOf(inner: Packet, bytes: number): number {
+  const { proto } = inner;
   if ((PORT_PROTOCOLS.includes(proto) || proto === PROTO_GRE) && bytes < 8) return layout.QUOTED_SHORT;
-  return proto === PROTO_GRE && (payload![1]! & 7) > 1 ? layout.QUOTED_FIXED_DESTINATION : layout.QUOTED_WHOLE;
+  return (greFacts(inner) & layout.FACT_FIXED_DESTINATION) !== 0
+    ? layout.QUOTED_FIXED_DESTINATION
+    : layout.QUOTED_WHOLE;
 }
 
 /** TCP, UDP, SCTP, UDP-Lite: protocols whose ports connection tracking knows. */

@@ -1,6 +1,7 @@
 // The tables of `-m hashlimit` in the engine's memory.
 
 import * as layout from "../layout.ts";
+import { prefixMask } from "../net/address.ts";
 import { hashBucketOf, hashByteCost, hashEntries, hashWindowOf } from "../net/limit.ts";
 import type { HashlimitMatch } from "../rules/ruleset.ts";
 import type { Instance } from "./instance.ts";
@@ -29,8 +30,8 @@ function writeRecord(view: DataView, at: number, of: HashlimitMatch): void {
     (of.bytes ? layout.HASH_OF_BYTES : 0) |
     (of.rateMatch ? layout.HASH_OF_WINDOWS : 0);
   view.setUint32(at + layout.HASHLIMIT_PARTS, parts, true);
-  view.setUint32(at + layout.HASHLIMIT_SRC_MASK, maskOf(of.srcMask), true);
-  view.setUint32(at + layout.HASHLIMIT_DST_MASK, maskOf(of.dstMask), true);
+  view.setUint32(at + layout.HASHLIMIT_SRC_MASK, prefixMask(of.srcMask), true);
+  view.setUint32(at + layout.HASHLIMIT_DST_MASK, prefixMask(of.dstMask), true);
   view.setUint32(at + layout.HASHLIMIT_MOST, hashEntries(of.size, of.max), true);
   view.setFloat64(at + layout.HASHLIMIT_EXPIRE, of.expire, true);
   view.setFloat64(at + layout.HASHLIMIT_GC, of.gcInterval, true);
@@ -49,8 +50,4 @@ function costsOf({ average, burst, bytes, rateMatch }: HashlimitMatch): {
     return { cost: window.rate, cap: window.burst };
   }
   return bytes ? { cost: BigInt(hashByteCost(average)), cap: BigInt(burst) } : hashBucketOf(average, burst);
-}
-
-function maskOf(length: number): number {
-  return length === 0 ? 0 : (0xffffffff << (32 - length)) >>> 0;
 }

@@ -97,7 +97,7 @@ export function writeHeader(words: Uint32Array, packet: Packet): void {
 }
 
 /** gre_manip_pkt() in net/netfilter/nf_nat_proto.c. */
-function greFacts({ proto, payload }: Packet): number {
+export function greFacts({ proto, payload }: Packet): number {
   if (proto !== GRE || payload === null) return 0;
   if (payload.length < 8) return layout.FACT_FIXED_DESTINATION | layout.FACT_FIXED_SOURCE;
   return (payload[1]! & 7) > 1 ? layout.FACT_FIXED_DESTINATION : 0;

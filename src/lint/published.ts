@@ -14,7 +14,7 @@ import { Guards } from "../diff/guards.ts";
 import { Notes } from "../diff/notes.ts";
 import { Outcomes } from "../diff/outcome.ts";
 import type { Outcome } from "../diff/outcome.ts";
-import { ProgramBuilder } from "../diff/program.ts";
+import { freshContext, ProgramBuilder } from "../diff/program.ts";
 import { InterfaceClasses, Space } from "../diff/space.ts";
 import { pointOf, witnessOf } from "../diff/witness.ts";
 import type { Host } from "../host/host.ts";
@@ -40,12 +40,7 @@ export function publishedPorts(ruleset: Ruleset, host: Host, budget: DiagramBudg
   const programOf = (name: TableName, hook: Hook): { readonly program: Node; readonly alignment: Alignment } => {
     const table = tableOf(ruleset, name);
     const alignment = align(table, table);
-    const whole = {
-      ...context,
-      concerned: new Set<number>(),
-      shared: new Map<string, Node>(),
-      rows: new Map<string, Node>(),
-    };
+    const whole = freshContext(context);
     const chain = table.chains.find((each) => each.name === hook)!;
     return { program: new ProgramBuilder(whole, alignment.old, TRUE).builtin(chain), alignment };
   };

@@ -22,7 +22,7 @@ import { Guards } from "../diff/guards.ts";
 import { Notes } from "../diff/notes.ts";
 import { NO_EFFECTS, Outcomes } from "../diff/outcome.ts";
 import type { Outcome } from "../diff/outcome.ts";
-import { ProgramBuilder } from "../diff/program.ts";
+import { freshContext, ProgramBuilder } from "../diff/program.ts";
 import { changedBits, whereActive } from "../diff/reach.ts";
 import { InterfaceClasses, Space } from "../diff/space.ts";
 import { rulesOf } from "../rules/ruleset.ts";
@@ -74,12 +74,7 @@ export class TableLint {
     this.#outcomes = new Outcomes(diagram);
     this.#isChanged = changedBits(table);
     const context = { space: this.#space, outcomes: this.#outcomes, guards: this.#guards, notes: this.#notes };
-    const whole = {
-      ...context,
-      concerned: new Set<number>(),
-      shared: new Map<string, Node>(),
-      rows: new Map<string, Node>(),
-    };
+    const whole = freshContext(context);
     this.#builder = new ProgramBuilder(whole, this.#alignment.old, TRUE);
     this.chains = callersFirst(table.chains, this.#byName);
     const tracked = needsTracking(ruleset);

@@ -14,6 +14,9 @@ export const PROTO_IPCOMP = 108;
 export const PROTO_SCTP = 132;
 export const PROTO_UDPLITE = 136;
 
+/** Their headers begin with ports. */
+export const PORT_PROTOCOLS: readonly number[] = [PROTO_TCP, PROTO_UDP, PROTO_UDPLITE, PROTO_SCTP, PROTO_DCCP];
+
 /** The first name of a number is the one that is printed. */
 const NAMES: readonly (readonly [string, number])[] = [
   ["tcp", 6],

@@ -3,11 +3,10 @@
 // RFC 791, 792, 768, 9293. Whether a checksum is wrong is what nf_ip_checksum() in net/netfilter/utils.c says, with the
 // exceptions of nf_reject_verify_csum() in include/net/netfilter/nf_reject.h.
 
-import { PROTO_DCCP, PROTO_ICMP, PROTO_SCTP, PROTO_TCP, PROTO_UDP, PROTO_UDPLITE } from "../net/protocol.ts";
+import { PORT_PROTOCOLS, PROTO_ICMP, PROTO_SCTP, PROTO_TCP, PROTO_UDP, PROTO_UDPLITE } from "../net/protocol.ts";
 import { onesSum, pseudoSum, u16At, u32At } from "./bytes.ts";
 import type { Packet } from "./packet.ts";
 
-const PORT_PROTOCOLS: readonly number[] = [PROTO_TCP, PROTO_UDP, PROTO_UDPLITE, PROTO_SCTP, PROTO_DCCP];
 /** Types with an id: echo, timestamp, information, address mask, each with its answer. */
 const ICMP_QUERIES: readonly number[] = [0, 8, 13, 14, 15, 16, 17, 18];
 /** Types that quote a packet. */

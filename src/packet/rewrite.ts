@@ -3,7 +3,7 @@
 // What the payload shows of ports and ids is written there too, and the checksum is mended as the kernel mends it, by the
 // difference alone (inet_proto_csum_replace4() in net/core/utils.c): one that was wrong stays wrong.
 
-import { PROTO_DCCP, PROTO_ICMP, PROTO_SCTP, PROTO_TCP, PROTO_UDP, PROTO_UDPLITE } from "../net/protocol.ts";
+import { PORT_PROTOCOLS, PROTO_ICMP, PROTO_SCTP, PROTO_TCP, PROTO_UDP } from "../net/protocol.ts";
 import { mend, u16, u16At } from "./bytes.ts";
 import type { Packet } from "./packet.ts";
 import { sumUpSctp } from "./sctp.ts";
@@ -30,7 +30,6 @@ export interface Header extends Endpoints {
   readonly inner?: Endpoints;
 }
 
-const PORT_PROTOCOLS: readonly number[] = [PROTO_TCP, PROTO_UDP, PROTO_UDPLITE, PROTO_SCTP, PROTO_DCCP];
 const ICMP_HEADER_BYTES = 8;
 const ICMP_ID_OFFSET = 4;
 

@@ -2,6 +2,7 @@
 //
 // hashlimit_mt_common() and what it calls in net/netfilter/xt_hashlimit.c.
 
+import { prefixMask } from "../net/address.ts";
 import {
   HASH_BYTE_CAP,
   HASH_BYTE_CREDITS,
@@ -13,7 +14,7 @@ import {
   hashEntries,
   hashWindowOf,
 } from "../net/limit.ts";
-import { PROTO_AH, PROTO_DCCP, PROTO_ESP, PROTO_SCTP, PROTO_TCP, PROTO_UDP, PROTO_UDPLITE } from "../net/protocol.ts";
+import { PORT_PROTOCOLS, PROTO_AH, PROTO_ESP } from "../net/protocol.ts";
 import { u16At } from "../packet/bytes.ts";
 import type { Packet } from "../packet/packet.ts";
 import { rulesOf } from "../rules/ruleset.ts";
@@ -129,19 +130,14 @@ function keyOf({ by, srcMask, dstMask }: HashlimitMatch, packet: Packet): string
   const ports = by.includes("srcport") || by.includes("dstport") ? portsOf(packet) : [0, 0];
   if (ports === null) return null;
   const parts = {
-    srcip: masked(packet.src, srcMask),
+    srcip: (packet.src & prefixMask(srcMask)) >>> 0,
     srcport: ports[0],
-    dstip: masked(packet.dst, dstMask),
+    dstip: (packet.dst & prefixMask(dstMask)) >>> 0,
     dstport: ports[1],
   };
   return by.map((part) => parts[part]).join(" ");
 }
 
-function masked(address: number, length: number): number {
-  return length === 0 ? 0 : (address & (0xffffffff << (32 - length))) >>> 0;
-}
-
-const PORT_PROTOCOLS: readonly number[] = [PROTO_TCP, PROTO_UDP, PROTO_UDPLITE, PROTO_SCTP, PROTO_DCCP];
 const PORTS_BYTES = 4;
 
 /** What stands where ports would: of a later fragment, too. proto_ports_offset() knows two more protocols. */

@@ -7,7 +7,7 @@
 
 import { ANY_ICMP, icmpTypesByName } from "../../net/icmp.ts";
 import { parseNumber } from "../../net/number.ts";
-import { PROTO_DCCP, PROTO_ICMP, PROTO_SCTP, PROTO_TCP, PROTO_UDP, PROTO_UDPLITE } from "../../net/protocol.ts";
+import { PORT_PROTOCOLS, PROTO_ICMP, PROTO_TCP, PROTO_UDP } from "../../net/protocol.ts";
 import { optionsOf, type Extension, type Given, type Setting } from "../extension.ts";
 import type { Line } from "../line.ts";
 import { OLD_NEGATION } from "../names.ts";
@@ -176,7 +176,6 @@ function readIcmpNumbers(line: Line, word: number, text: string): Range {
 }
 
 /** Protocols with ports; multiport works with these alone. */
-const PORT_PROTOCOLS: readonly number[] = [PROTO_TCP, PROTO_UDP, PROTO_UDPLITE, PROTO_SCTP, PROTO_DCCP];
 
 /** XT_MULTI_PORTS: a range counts two. */
 const MULTIPORT_COUNT = 15;
