@@ -79,6 +79,7 @@ import {
   get,
   is,
   IS_BROADCAST,
+  IS_ANSWER_TO_UNTRACKED,
   IS_FORWARDED,
   IS_LOCAL,
   IS_MULTICAST,
@@ -174,6 +175,7 @@ function respond(firewall: usize, reply: u32, info: u32): void {
   const record = makeRecord(reply, info);
   originOfAnswer(reply != REPLY_RESET);
   const told = toldOf();
+  const toUntracked = get(FIELD_CT_STATE) >> 2 == CT_UNTRACKED;
   const details = DETAILS + <usize>(ofLevel - 1) * DETAIL_BYTES;
   if (reply == REPLY_RESET) writeReset(details, firewall);
   else writeError(reply, details, firewall);
@@ -188,6 +190,7 @@ function respond(firewall: usize, reply: u32, info: u32): void {
     set(FIELD_CT_STATE, (CT_RELATED << 2) | natBits(ct));
     if (reply == REPLY_RESET && protoOf(ct) == TCP) close(ct);
   }
+  if (toUntracked) setBits(IS_ANSWER_TO_UNTRACKED);
   takePath();
   answerOut(reply == REPLY_RESET);
   takeBack();

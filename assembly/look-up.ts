@@ -51,6 +51,7 @@ import {
 import { connmark, setTemplate } from "./conntrack";
 import { changeIpset } from "./ipset";
 import { clampMss, origin, startOrigin } from "./origin";
+import { is, IS_ANSWER_TO_UNTRACKED } from "./packet";
 import { pull } from "./pieces";
 import {
   boxesHolding,
@@ -299,7 +300,7 @@ function changes(action: u32, clause: usize, packet: usize): bool {
   if (action == ACTION_CONNMARK) {
     connmark(packet, load<u32>(clause, CLAUSE_FIELD), load<u32>(clause, CLAUSE_ARG), load<u32>(clause, CLAUSE_ARG2));
   }
-  if (action == ACTION_CT) {
+  if (action == ACTION_CT && !is(IS_ANSWER_TO_UNTRACKED)) {
     setTemplate(packet, load<u32>(clause, CLAUSE_ARG), templateMark(load<u32>(clause, CLAUSE_ARG2)));
   }
   if (action == ACTION_TTL) {

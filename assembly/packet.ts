@@ -59,6 +59,9 @@ export const IS_SHORT: u32 = 512;
 /** Conntrack has summed it up, and it was right. */
 export const IS_SUMMED: u32 = 128;
 
+/** It answers a packet that is not tracked: RELATED to no connection, which looks INVALID (nf_conntrack_attach()). */
+export const IS_ANSWER_TO_UNTRACKED: u32 = 1024;
+
 export function get(field: i32): u32 {
   return load<u32>(CURRENT + ((<usize>field) << 2));
 }

@@ -181,6 +181,7 @@ import {
   is,
   IS_AS_IT_CAME,
   IS_BROADCAST,
+  IS_ANSWER_TO_UNTRACKED,
   IS_FORWARDED,
   IS_LOCAL,
   IS_MULTICAST,
@@ -390,6 +391,8 @@ function meetConntrack(hook: i32): bool {
   if (result == TRACK_UNKNOWN) return unmodelled(UNMODELLED_PROTOCOL);
   if (result == TRACK_DROPPED) return refuse(hook, NONE);
   if (ct != 0) setBits(IS_TRACKED);
+  // an ICMP error of which conntrack finds no connection keeps what it has
+  if (get(FIELD_PROTO) != ICMP) clearBits(IS_ANSWER_TO_UNTRACKED);
   return true;
 }
 

@@ -99,14 +99,15 @@ export function setConnmark(target: ConnmarkTarget, skb: Skb): void {
   }
 }
 
-/** The first that takes effect counts. */
+/** The first that takes effect counts, and none does on what is attached already. */
 export function setTemplate(
   target: CtTarget | { readonly kind: "NOTRACK" },
   rule: Rule,
   skb: Skb,
   memory: Memory,
 ): void {
-  if (skb.attached != null || skb.untracked === true || skb.template != null) return;
+  if (skb.attached != null || skb.answersUntracked === true) return;
+  if (skb.untracked === true || skb.template != null) return;
   if (target.kind === "NOTRACK" || target.notrack) {
     skb.untracked = true;
     return;

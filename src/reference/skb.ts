@@ -33,6 +33,8 @@ export interface Skb {
   writable?: number;
   /** A rule of raw has said that it is not to be tracked, or how. */
   untracked?: boolean;
+  /** It answers a packet that is not tracked: RELATED to no connection, which looks INVALID (nf_conntrack_attach()). */
+  answersUntracked?: boolean;
   template?: Template | null;
 }
 

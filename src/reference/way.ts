@@ -90,6 +90,7 @@ export class Traveller implements Skb {
   outIface: string | null = null;
   attached: Attached | null = null;
   untracked = false;
+  answersUntracked = false;
   /** What the line says of its connection; undefined: it is to be found out. */
   told: Arrival["ctState"] = undefined;
   template: Template | null = null;
@@ -121,7 +122,8 @@ export class Traveller implements Skb {
   /** Another one in the same place, which no socket has sent (skb_clone(), loopback_xmit() in drivers/net/loopback.c). */
   copy(packet = this.packet): Traveller {
     return Object.assign(new Traveller(packet, this.mark, this.frame, null, this.log), {
-      ...{ inIface: this.inIface, outIface: this.outIface, attached: this.attached, untracked: this.untracked },
+      ...{ inIface: this.inIface, outIface: this.outIface, attached: this.attached },
+      ...{ untracked: this.untracked, answersUntracked: this.answersUntracked },
       ...{ told: this.told, unfollowed: this.unfollowed },
       ...{ path: this.path, forwards: this.forwards, summed: this.summed },
     });
@@ -555,6 +557,8 @@ export class Way {
     const attached = track(skb.packet, incoming, zone, { connections, host });
     if (attached === "unknown") throw this.#unsupported("connections of its protocol are not modelled");
     skb.attached = attached;
+    // an ICMP error of which conntrack finds no connection keeps what it has
+    if (skb.packet.proto !== PROTO_ICMP) skb.answersUntracked = false;
     return "on";
   }
 
@@ -693,6 +697,7 @@ export class Way {
     } else if (skb.unfollowed === "ESTABLISHED" || skb.unfollowed === "RELATED") {
       made.told = "RELATED";
     }
+    made.answersUntracked = skb.untracked;
     this.made.push(log);
     this.#answerOut(made, resets);
   }
