@@ -1,23 +1,28 @@
 // What connections cost. Rates by processor time, so that a busy machine says the same; each is the median of several runs.
 //
-//     npx tsx bench/flows.ts [table|kube|cluster|long] [--flows N] [--rules N] [--seed N] [--runs N] [--packets N]
+//     npx tsx bench/flows.ts [main|table|kube|cluster|long] [--flows N] [--rules N] [--seed N] [--runs N] [--packets N]
 //
+//   main     the host that `npm start` runs, with a million connections that are talked on: those of --traffic flows
+//            (assembly/conversation.ts), with handshakes, windows, errors, clashes and endings
 //   table    no rules: the first packets of a million connections, then packets of both directions in an order that no cache
 //            foresees
 //   kube     new connections through a nat table of 5,000 services, 35,000 rules (chains.ts): each is a first segment from a
 //            client and port of its own to a service drawn at random; it is translated and confirmed, and times out
 //   cluster  the same through all tables of a cluster's node
-//   long     a thousand million datagrams of ever new connections that time out; memory may not grow
+//   long     a thousand million datagrams of ever new connections through the same host, which time out: of containers
+//            (MASQUERADE), to published ports (DNAT), and to the host itself; memory may not grow
 //
 // In kube, cluster and long the clock moves so that `--flows` connections are alive at any time.
 
+import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { InterfaceTable } from "../src/compile/interfaces.ts";
 import { MemoryTable } from "../src/compile/memory.ts";
 import { addressTypes } from "../src/compile/routes.ts";
 import { RuleTable } from "../src/compile/ruletable.ts";
 import { IpsetTable } from "../src/compile/sets.ts";
-import { loadChains, loadHost } from "../src/engine/host.ts";
+import { HOOKS, loadChains, loadHost } from "../src/engine/host.ts";
+import type { LoadedChain } from "../src/engine/host.ts";
 import { Instance } from "../src/engine/instance.ts";
 import { loadHashTables } from "../src/engine/hashtables.ts";
 import { loadLists } from "../src/engine/lists.ts";
@@ -27,6 +32,7 @@ import * as layout from "../src/layout.ts";
 import { parseAddress } from "../src/net/address.ts";
 import { parseRuleset } from "../src/rules/parse.ts";
 import type { Ruleset } from "../src/rules/ruleset.ts";
+import { loadConversations, loadTraffic, TRAFFIC_KINDS } from "../src/traffic/traffic.ts";
 import { drawChainSet } from "./chains.ts";
 import { random } from "./random.ts";
 
@@ -53,13 +59,15 @@ const flag = (name: "flows" | "rules" | "packets", otherwise: number): number =>
 class Bench {
   readonly interfaces: InterfaceTable;
   readonly instance = new Instance();
+  readonly chains: readonly LoadedChain[];
   readonly #firewall: number;
   readonly #tableBytes: number;
   /** Where memory ended when all was ready. */
-  readonly #ready: number;
+  #ready: number;
   readonly #packets: number;
   readonly #decisions: number;
   readonly #times: number;
+  #details = 0;
   readonly #room: number;
 
   constructor(ruleset: Ruleset, host: Host, flows: number, room: number) {
@@ -75,7 +83,7 @@ class Bench {
       ...{ tracking: true, datagrams: true, nat: true, nft: false },
       draws: memory.count,
     });
-    loadChains(instance, this.#firewall, ruleset, {
+    this.chains = loadChains(instance, this.#firewall, ruleset, {
       ...{ rules, interfaces: this.interfaces, counting: true, odd: false, mostSetBoxes: 0 },
       addressesOf: addressTypes(host, this.interfaces),
       stateOf: (rule, match) => memory.numberOf(rule, match),
@@ -106,6 +114,43 @@ class Bench {
   /** Seconds of the packets' clock, one for each. Valid until packets are sent. */
   times(): Float64Array {
     return new Float64Array(this.instance.exports.memory.buffer, this.#times, this.#room);
+  }
+
+  /** Of the table of connections, also those whose time has passed unnoticed. */
+  get flowCount(): number {
+    return Number(this.instance.exports.flowCount.value) >>> 0;
+  }
+
+  /** Makes room for conversations, as `run --synthetic --traffic flows` does; gives the address of their TRAFFIC record. */
+  prepareConversations(host: Host, count: number): number {
+    const { instance } = this;
+    const aimed = this.chains.filter(({ hook }) => hook !== "OUTPUT");
+    const traffic = loadTraffic(
+      instance,
+      aimed.map(({ program, hook, table }) => ({ program, hook: HOOKS.indexOf(hook), nat: table === "nat" })),
+      host,
+      this.interfaces,
+    );
+    instance.view().setUint32(traffic + layout.TRAFFIC_SEED, seed, true);
+    instance.view().setUint32(traffic + layout.TRAFFIC_KIND, TRAFFIC_KINDS.indexOf("flows"), true);
+    loadConversations(instance, traffic, count, true);
+    this.#details = instance.allocate(this.#room * layout.DETAIL_BYTES);
+    this.#ready = instance.exports.mark();
+    return traffic;
+  }
+
+  /**
+   * Lets conversations say as many packets as there is room for, one batch, and sends these their way; gives seconds of
+   * processor time of the latter. `first`: the number of the first packet.
+   */
+  converse(traffic: number, first: number): number {
+    const { exports } = this.instance;
+    exports.converse(traffic, this.#packets, this.#details, this.#times, this.#room, first);
+    const began = process.cpuUsage().user;
+    exports.way(this.#firewall, this.#packets, this.#details, this.#room, this.#decisions, first, this.#times, 0);
+    const took = process.cpuUsage().user - began;
+    exports.listen(this.#decisions, this.#room);
+    return took / 1e6;
   }
 
   /** Sends all packets their way; gives seconds of processor time. `looksAt`: gets each batch's decisions. */
@@ -147,6 +192,41 @@ function median(list: readonly number[]): number {
 
 function print(packets: number, seconds: number, name: string): void {
   console.log(`${(packets / seconds / 1e6).toFixed(2)} million/s  ${name}`);
+}
+
+// -- main
+
+const MAIN = new URL("../examples/docker-host/", import.meta.url);
+
+function mainExample(): { ruleset: Ruleset; host: Host } {
+  const [rules, host] = ["rules.txt", "host.json"].map((name) => readFileSync(new URL(name, MAIN), "utf8"));
+  return { ruleset: parseRuleset(rules!, { file: "rules.txt" }), host: parseHost(host!, "host.json") };
+}
+
+/** Packets of each conversation, on average, before anything is measured: they begin one after the other. */
+const SETTLED = 8;
+/** Of `flows` connections so many more may be in the table: those that nobody talks on any more, until their time passes. */
+const LINGERING = 0.15;
+
+function main(flows: number): void {
+  const { ruleset, host } = mainExample();
+  const bench = new Bench(ruleset, host, Math.ceil(flows * (1 + LINGERING)), BATCH);
+  const traffic = bench.prepareConversations(host, flows);
+  let said = 0;
+  const converse = (packets: number): number => {
+    let seconds = 0;
+    for (const end = said + packets; said < end; said += BATCH) seconds += bench.converse(traffic, said);
+    return seconds;
+  };
+  converse(SETTLED * flows);
+  const seconds = Array.from({ length: runs }, () => converse(flows));
+  const packets = Math.ceil(flows / BATCH) * BATCH;
+  // where ends are told they are looked for at once
+  bench.instance.exports.setEvents(bench.instance.allocate(layout.EVENT_BYTES), layout.EVENT_BYTES);
+  const bytes = bench.flowBytes;
+  converse(BATCH);
+  print(packets, median(seconds), `packets of ${flows} conversations, ${bench.flowCount} connections alive`);
+  console.log(`${(bytes / bench.flowCount).toFixed(0)} bytes a connection alive`);
 }
 
 // -- table
@@ -260,44 +340,65 @@ function services(kind: "kube" | "cluster", count: number, flows: number): void 
 
 // -- long
 
+/** Client sockets of each of the three ways take turns: by then their connections have timed out. */
+const SOCKETS = 1 << 22;
+const [CONTAINER, OUTSIDE, RESOLVERS] = [0xac110002, 0x20000000, 0x08000000];
+/** How often memory is told, and looked at. */
+const TELLINGS = 20;
+
 function long(packets: number, flows: number): void {
-  const host = parseHost(JSON.stringify(ROUTER), "router");
+  const { ruleset, host } = mainExample();
   const room = 1 << 16;
-  const bench = new Bench(NO_RULES, host, 2 * flows, room);
-  const inIface = bench.interfaces.numberOf("eth0");
-  const { udp } = host.timeouts;
+  const bench = new Bench(ruleset, host, 2 * flows, room);
+  const [docker0, eth0] = ["docker0", "eth0"].map((name) => bench.interfaces.numberOf(name));
+  const own = parseAddress("10.10.10.101")!;
+  const { udp, tcp } = host.timeouts;
+  const life = (udp + tcp.SYN_SENT + udp) / 3;
   let seconds = 0;
   let opened = 0;
-  let told = 1;
+  let told = 0;
   const memory: number[] = [];
   while (opened < packets) {
     const words = bench.records();
     const times = bench.times();
     for (let i = 0; i < room; i++, opened++) {
-      // eight million sockets take turns: by then their connections have timed out
-      const socket = opened % (1 << 23);
-      sendFrom(words, i, inIface, CLIENTS + (socket >>> 4), 1024 + (socket & 15));
-      sendTo(words, i, SERVER, 53, UDP);
-      times[i] = (opened * udp) / flows;
+      const socket = Math.floor(opened / 3) % SOCKETS;
+      if (opened % 3 === 0) {
+        sendFrom(words, i, docker0!, CONTAINER, 1024 + (socket & 0x7fff));
+        sendTo(words, i, RESOLVERS + (socket >>> 15), 53, UDP);
+      } else {
+        sendFrom(words, i, eth0!, OUTSIDE + (socket >>> 4), 1024 + (socket & 15));
+        if (opened % 3 === 1) sendTo(words, i, own, 32768, TCP);
+        else sendTo(words, i, own, 53, UDP);
+      }
+      times[i] = (opened * life) / flows;
     }
     seconds += bench.send();
     memory.push(bench.instance.memoryBytes);
-    if (opened >= (told * packets) / 10) {
-      const alive = Number(bench.instance.exports.flowCount.value) >>> 0;
-      console.log(`${opened} packets: ${alive} records in use, ${(memory.at(-1)! / 2 ** 20).toFixed(1)} MiB`);
-      told++;
+    if (opened >= ((told + 1) * packets) / TELLINGS || memory.length === settledAt(flows, room)) {
+      const [engine, all] = [memory.at(-1)!, process.memoryUsage.rss()].map((bytes) => (bytes / 2 ** 20).toFixed(1));
+      console.log(
+        `${opened} packets, ${seconds.toFixed(0)} s: ${bench.flowCount} records in use; engine ${engine} MiB, process ${all} MiB`,
+      );
+      told = Math.floor((opened * TELLINGS) / packets);
     }
   }
   print(opened, seconds, "packets, each of a new connection");
   // once as many connections as live at a time have come and gone, nothing more may be needed
-  const settled = memory[Math.ceil((4 * flows) / room)];
+  const settled = memory[settledAt(flows, room) - 1];
   if (settled !== undefined && memory.at(-1)! > settled) throw new Error("memory has grown");
 }
 
-if (mode === "table") table(flag("flows", 1 << 20));
+/** So many times have packets been sent by then. */
+function settledAt(flows: number, room: number): number {
+  return Math.ceil((4 * flows) / room);
+}
+
+if (mode === "main") main(flag("flows", 1 << 20));
+else if (mode === "table") table(flag("flows", 1 << 20));
 else if (mode === "kube" || mode === "cluster") services(mode, flag("rules", 35_000), flag("flows", 1 << 18));
 else if (mode === "long") long(flag("packets", 1e9), flag("flows", 1 << 20));
 else {
-  process.stderr.write(`unknown mode ${mode}: table, kube, cluster or long\n`);
+  process.stderr.write(`unknown mode ${mode}: main, table, kube, cluster or long\n`);
   process.exit(2);
 }
