@@ -24,6 +24,8 @@ import {
   DECISION_TTL,
   DECISION_VERDICT,
   DECISION_WHERE,
+  DETAIL_BODY,
+  DETAIL_CHOSEN,
   DETAIL_QUOTED_DPORT,
   DETAIL_QUOTED_SRC,
   ERRNO_EPERM,
@@ -112,6 +114,8 @@ function write(): void {
   if (level() != 0) {
     keep();
   } else if (detail() != homeDetail) {
+    store<u32>(homeDetail, load<u32>(detail(), DETAIL_BODY * 4), DETAIL_BODY * 4);
+    store<u32>(homeDetail, load<u32>(detail(), DETAIL_CHOSEN * 4), DETAIL_CHOSEN * 4);
     v128.store(homeDetail, v128.load(detail(), DETAIL_QUOTED_SRC * 4), DETAIL_QUOTED_SRC * 4);
     store<u32>(homeDetail, load<u32>(detail(), DETAIL_QUOTED_DPORT * 4), DETAIL_QUOTED_DPORT * 4);
     store<u32>(homeOrigin, load<u32>(origin, ORIGIN_OPTION), ORIGIN_OPTION);

@@ -18,6 +18,7 @@ import {
   ACTION_SET,
   ACTION_SKIP,
   ACTION_TCPMSS,
+  ACTION_TCPOPTSTRIP,
   ACTION_TTL,
   CLAUSE_ACTION,
   CLAUSE_ARG,
@@ -50,7 +51,7 @@ import {
 } from "../src/layout";
 import { connmark, setTemplate } from "./conntrack";
 import { changeIpset } from "./ipset";
-import { clampMss, origin, startOrigin } from "./origin";
+import { clampMss, origin, startOrigin, stripOptions } from "./origin";
 import { is, IS_ANSWER_TO_UNTRACKED } from "./packet";
 import { pull } from "./pieces";
 import {
@@ -69,7 +70,7 @@ import {
   writePath,
 } from "./few";
 import { DROPPED, holds, HOLDS, startPacket, templateMark } from "./guard";
-import { clauseCountOf, clausesOf, lastProgram, treeOf } from "./program";
+import { clauseCountOf, clausesOf, dataOf, lastProgram, treeOf } from "./program";
 
 /** For each rule and policy u64 packets, u64 bytes. */
 let counters: usize = 0;
@@ -282,8 +283,9 @@ export function resume(): void {
 }
 
 /** What targets do that are seldom used; false: the packet is dropped. */
-function changes(action: u32, clause: usize, packet: usize): bool {
+function changes(program: usize, action: u32, clause: usize, packet: usize): bool {
   if (action == ACTION_TCPMSS) return clampMss(packet, load<u32>(clause, CLAUSE_ARG));
+  if (action == ACTION_TCPOPTSTRIP) return stripOptions(packet, dataOf(program) + load<u32>(clause, CLAUSE_ARG));
   if (action == ACTION_ECN) {
     const transport = load<u32>(packet, FIELD_TRANSPORT * 4);
     if (transport < 20 || transport >= <u32>TRANSPORT_OFFSET_1) return false;
@@ -355,7 +357,7 @@ function act(program: usize, clause: usize, index: u32, packet: usize): u32 {
     next = <usize>load<u32>(stack + (depth << 3));
     nextFrom = load<u32>(stack + (depth << 3), 4);
   } else {
-    if (changes(action, clause, packet)) return index + 1;
+    if (changes(program, action, clause, packet)) return index + 1;
     dropper = clause;
     return STOPPED;
   }

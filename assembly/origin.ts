@@ -19,7 +19,8 @@ import {
   TRANSPORT_OFFSET_1,
 } from "../src/layout";
 import { resume, suspend } from "./look-up";
-import { forgetPieces } from "./pieces";
+import { detail } from "./packet";
+import { forgetPieces, strip } from "./pieces";
 import { output, pathMtu } from "./route";
 import { firewall, wayMtu } from "./way";
 
@@ -85,6 +86,15 @@ export function clampMss(packet: usize, mss: u32): bool {
     store<u32>(packet, load<u32>(packet, FIELD_LENGTH * 4) + OPTION_BYTES, FIELD_LENGTH * 4);
     store<u32>(packet, min(transport + OPTION_BYTES, 255), FIELD_TRANSPORT * 4);
   }
+  return true;
+}
+
+/** tcpoptstrip_tg4() in net/netfilter/xt_TCPOPTSTRIP.c; `kinds`: bits of options. False: the packet is dropped. */
+export function stripOptions(packet: usize, kinds: usize): bool {
+  const transport = load<u32>(packet, FIELD_TRANSPORT * 4);
+  if (transport >= <u32>TRANSPORT_OFFSET_1) return true;
+  if (load<u32>(origin, ORIGIN_OPTION) == MSS_BROKEN || transport < 20) return false;
+  if (strip(packet, detail(), origin, kinds)) forgetPieces();
   return true;
 }
 

@@ -94,6 +94,12 @@ export declare function spillPath(decision: usize, loops: u32, path: u32): void;
  */
 export declare function lay(packet: usize, details: usize, origin: usize, result: usize): void;
 
+/**
+ * Turns options of the kinds whose bits are set at `kinds` into NOPs, and writes what has become of the packet into all three records.
+ * Whether the first of the fragments that it came in shows less than its header; packets without bytes have no options.
+ */
+export declare function strip(packet: usize, details: usize, origin: usize, kinds: usize): bool;
+
 /** What was kept with the first fragment: a packet as it lies at CURRENT. */
 const BEARER = memory.data(128, 16);
 /** CUT_ words. */

@@ -75,7 +75,10 @@ export interface Outcome extends Journey {
    */
   readonly rule: RuleRef | null;
   readonly packet: FinalPacket;
-  /** Present only where the arrival completed a datagram that came in fragments: the whole, as it came. */
+  /**
+   * Whose bytes it has in the end, if not those of the arrival: present only where that completed a datagram which came in
+   * fragments (the whole, as it came), or where a target took options of TCP away (what it is then).
+   */
   readonly datagram?: Packet;
   /** null: the packet did not reach connection tracking; undefined: connections are not tracked. */
   readonly ctState: CtState | null | undefined;

@@ -1,6 +1,6 @@
 // A rule set on a host, ready to be asked: text has been parsed, chains are lowered and their trees built.
 
-import type { ConnectionEvent, Outcome, RuleCounter, RuleRef, Trace } from "./classifier.ts";
+import type { ConnectionEvent, FinalPacket, Outcome, RuleCounter, RuleRef, Trace } from "./classifier.ts";
 import { lowerClassbench } from "./compile/classbench.ts";
 import { InterfaceTable, interfacesOfRules } from "./compile/interfaces.ts";
 import { lowerChain } from "./compile/lower.ts";
@@ -65,6 +65,8 @@ import {
   VERDICT_UNMODELLED,
 } from "./layout.ts";
 import type { Arrival, Packet } from "./packet/packet.ts";
+import { rewrite } from "./packet/rewrite.ts";
+import { hasOtherOptions } from "./packet/tcp.ts";
 import { NFT_READS_OTHERWISE, UnsupportedError } from "./reference/error.ts";
 import type { ClassbenchRule } from "./rules/classbench.ts";
 import { RuleError } from "./rules/error.ts";
@@ -208,6 +210,8 @@ export class Firewall {
   #origins = 0;
   readonly #stateless: boolean;
   readonly #nft: boolean;
+  /** Rules take options of TCP away. */
+  readonly #strips: boolean;
   readonly #details: number;
   readonly #answers: number;
   readonly #flows: number;
@@ -228,6 +232,7 @@ export class Firewall {
     this.host = host;
     this.#stateless = options.stateless ?? false;
     this.#nft = options.backend === "nft";
+    this.#strips = rulesOf(ruleset).some(({ target }) => target?.kind === "TCPOPTSTRIP");
     this.rules = new RuleTable(ruleset);
     this.interfaces = new InterfaceTable(host.interfaces.map((iface) => iface.name));
     this.tracking = host.conntrack || needsTracking(ruleset);
@@ -539,6 +544,15 @@ export class Firewall {
     return { trace, generatedTrace };
   }
 
+  /** What has become of the packet, if its options are no longer those of what came; else null. */
+  #stripped(i: number, came: Packet, { mark: _mark, ...header }: FinalPacket): Packet | null {
+    const body = this.#instance.view().getUint32(this.#details + i * DETAIL_BYTES + DETAIL_BODY * 4, true);
+    const bytes = this.datagrams.bytesOf(body)!;
+    const { mss: _mss, ...words } = header;
+    const packet = rewrite(bytes, { ...words, ...changedBy(this.#origin(i), bytes) });
+    return hasOtherOptions(packet, rewrite(came, header)) ? packet : null;
+  }
+
   /** Chains as odd packets meet them; they are made when the first comes. */
   #loadOdd(): void {
     if (this.#oddLoaded) return;
@@ -608,12 +622,10 @@ export class Firewall {
       const generated = readGenerated(view, answersAt, answerEnd - answered, bytesOf, this);
       const inner = word(DETAIL_QUOTED * 4) === QUOTED_NONE ? null : quotedOf(word, DETAIL_QUOTED_SRC * 4, packet);
       const outcome = readOutcome(view, at, packet, this, generated, inner);
+      const final = { ...outcome.packet, ...changed };
+      const bytes = (this.#strips ? this.#stripped(i, packet, final) : null) ?? datagram;
       answers.push({
-        outcome: {
-          ...outcome,
-          packet: { ...outcome.packet, ...changed },
-          ...(datagram === undefined ? {} : { datagram }),
-        },
+        outcome: { ...outcome, packet: final, ...(bytes === undefined ? {} : { datagram: bytes }) },
         ...traces,
         connections: readEvents(view, this.#events + told * EVENT_BYTES, eventEnd - told),
       });

@@ -145,6 +145,8 @@ export const ACTION_ECN = 7;
 export const ACTION_CONNMARK = 8;
 /** Says how the packet is to be tracked, then goes on; the first to say so counts. */
 export const ACTION_CT = 9;
+/** Turns options of TCP into NOPs, then goes on; drops the packet if its header is broken. Bit n of eight words at `arg` of the program's data: kind n. */
+export const ACTION_TCPOPTSTRIP = 10;
 /** Changes set number `arg` as `field` says (SHOW_ and IPSET_ bits), with timeout `arg2` (NONE: its own), then goes on. */
 export const ACTION_IPSET = 12;
 /** From here on an action ends the look-up. */

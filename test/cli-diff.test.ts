@@ -258,6 +258,9 @@ test("what cannot be known may be assumed, hosts resolved, sets loaded", async (
   assert.equal((await verdictree("diff", files.old, files.other, ...given)).code, 1);
   const assumed = await verdictree("diff", files.old, files.other, ...given, "--assume", "cpu=match");
   assert.deepEqual([assumed.code, assumed.stderr], [0, ""]);
+  const misspelt = await verdictree("diff", files.old, files.other, ...given, "--assume", "cpus=match");
+  assert.equal(misspelt.code, 2);
+  assert.match(misspelt.stderr, /--assume 'cpus=match': iptables has no match cpus/);
 });
 
 test("diff wants two files and a chain that there is", async () => {

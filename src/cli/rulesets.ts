@@ -6,6 +6,7 @@ import { parseAddress6 } from "../net/address6.ts";
 import { assume, parseAssumption } from "../rules/assume.ts";
 import type { Assumption } from "../rules/assume.ts";
 import { parseIpset } from "../rules/ipset.ts";
+import { isMatchName } from "../rules/matches.ts";
 import { mergeRulesets, parseRuleset } from "../rules/parse.ts";
 import { TABLES } from "../rules/ruleset.ts";
 import type { IpSet, Ruleset, TableName } from "../rules/ruleset.ts";
@@ -143,10 +144,16 @@ function wordsOf({ text, of, holds }: Assumption, rules: readonly string[]): str
 
 function assumptionOf(text: string): Assumption {
   const assumption = parseAssumption(text);
-  if (assumption !== null) return assumption;
-  throw new UsageError(
-    `--assume '${text}' is not NAME=match or NAME=no-match, with the name of a match or a rule as in 'filter INPUT:3'`,
-  );
+  if (assumption === null) {
+    throw new UsageError(
+      `--assume '${text}' is not NAME=match or NAME=no-match, with the name of a match or a rule as in 'filter INPUT:3'`,
+    );
+  }
+  const { of } = assumption;
+  if (of.kind === "match" && !isMatchName(of.name)) {
+    throw new UsageError(`--assume '${text}': iptables has no match ${of.name}`);
+  }
+  return assumption;
 }
 
 function hostsOf(values: readonly string[]): ReadonlyMap<string, readonly string[]> {

@@ -16,13 +16,6 @@ import {
   FIELD_DST,
   FIELD_SRC,
   LAYOUT_VERSION,
-  NAT_ADDRESS_HI,
-  NAT_ADDRESS_LO,
-  NAT_BASE_PORT,
-  NAT_BYTES,
-  NAT_FLAGS,
-  NAT_PORT_HI,
-  NAT_PORT_LO,
   PROGRAM_BOX_COUNT,
   PROGRAM_BOXES,
   PROGRAM_BYTES,
@@ -80,7 +73,7 @@ import type { U32Test } from "../rules/ruleset.ts";
 import { MAX_U32 } from "./intervals.ts";
 import type { Intervals } from "./intervals.ts";
 import { BOX_WORDS } from "./program.ts";
-import type { NatRecord, Program, Test } from "./program.ts";
+import type { Program, Test } from "./program.ts";
 
 /** Bytes of a line of the cache, at which clauses begin. */
 const LINE = 64;
@@ -91,7 +84,7 @@ export function encode(program: Program): Uint8Array {
   const data = new Data();
   const dataOf = program.clauses.map((clause) => ({
     tests: data.tests(clause.tests),
-    nat: clause.nat === null ? 0 : data.nat(clause.nat),
+    record: clause.record === null ? 0 : data.all(clause.record),
   }));
   const stride = 1 + 2 * fields.length;
   const boxesOffset = PROGRAM_BYTES;
@@ -131,7 +124,7 @@ export function encode(program: Program): Uint8Array {
     const from = clausesOffset + index * CLAUSE_BYTES;
     put(from + CLAUSE_ACTION, clause.action);
     put(from + CLAUSE_RULE, clause.rule);
-    put(from + CLAUSE_ARG, clause.nat === null ? clause.arg : dataOf[index]!.nat);
+    put(from + CLAUSE_ARG, clause.record === null ? clause.arg : dataOf[index]!.record);
     put(from + CLAUSE_ARG2, clause.arg2);
     put(from + CLAUSE_TESTS, dataOf[index]!.tests);
     put(from + CLAUSE_TEST_COUNT, clause.tests.length);
@@ -176,7 +169,7 @@ function indexOf(set: Intervals): Uint32Array {
 
 const U32_OPS = { "&": U32_AND, "<<": U32_LEFT, ">>": U32_RIGHT, "@": U32_AT } as const;
 
-/** Tests, intervals and NAT records; equal lists of tests are written once. */
+/** Tests, intervals and records of clauses; equal lists of tests are written once. */
 class Data {
   readonly #words: number[] = [];
   readonly #testsAt = new Map<readonly Test[], number>();
@@ -202,19 +195,6 @@ class Data {
     return at;
   }
 
-  nat(nat: NatRecord): number {
-    const at = this.byteLength;
-    const words = new Array<number>(NAT_BYTES / 4).fill(0);
-    words[NAT_FLAGS / 4] = nat.flags;
-    words[NAT_ADDRESS_LO / 4] = nat.addressLo;
-    words[NAT_ADDRESS_HI / 4] = nat.addressHi;
-    words[NAT_PORT_LO / 4] = nat.portLo;
-    words[NAT_PORT_HI / 4] = nat.portHi;
-    words[NAT_BASE_PORT / 4] = nat.basePort;
-    this.#words.push(...words);
-    return at;
-  }
-
   /** Numbers of 64 bits. */
   #wide(numbers: readonly bigint[]): number {
     const at = this.byteLength;
@@ -222,7 +202,7 @@ class Data {
     return at;
   }
 
-  #all(words: ArrayLike<number>): number {
+  all(words: ArrayLike<number>): number {
     const at = this.byteLength;
     for (let i = 0; i < words.length; i++) this.#words.push(words[i]!);
     return at;
@@ -234,11 +214,11 @@ class Data {
     bytes.forEach((byte, index) => {
       words[index >> 2] = (words[index >> 2]! | (byte << ((index & 3) * 8))) >>> 0;
     });
-    return this.#all(words);
+    return this.all(words);
   }
 
   #u32Tests(tests: readonly U32Test[]): number {
-    return this.#all(
+    return this.all(
       tests.flatMap(({ start, steps, ranges }) => [
         ...[start, steps.length, ...steps.flatMap(({ op, number }) => [U32_OPS[op], number])],
         ...[ranges.length, ...ranges.flatMap(({ lo, hi }) => [lo, hi])],
@@ -250,10 +230,10 @@ class Data {
   #listOf(test: Test): number {
     switch (test.kind) {
       case TEST_SET:
-        if (isIndexed(test)) this.#all(indexOf(test.set));
-        return this.#all(test.set);
+        if (isIndexed(test)) this.all(indexOf(test.set));
+        return this.all(test.set);
       case TEST_CHUNKS:
-        return this.#all(test.chunks.map(({ type, mask, flags }) => type | (mask << 8) | (flags << 16)));
+        return this.all(test.chunks.map(({ type, mask, flags }) => type | (mask << 8) | (flags << 16)));
       case TEST_CONNBYTES:
         return this.#wide([test.lo, test.hi]);
       case TEST_STRING:
@@ -262,10 +242,10 @@ class Data {
         return this.#u32Tests(test.tests);
       case TEST_TIME: {
         const { dateStart, dateStop, dayStart, dayStop, monthdays, weekdays } = test.time;
-        return this.#all([dateStart, dateStop, dayStart, dayStop, monthdays, weekdays]);
+        return this.all([dateStart, dateStop, dayStart, dayStop, monthdays, weekdays]);
       }
       case TEST_BPF:
-        return this.#all(test.program.flatMap(({ code, jt, jf, k }) => [(code | (jt << 16) | (jf << 24)) >>> 0, k]));
+        return this.all(test.program.flatMap(({ code, jt, jf, k }) => [(code | (jt << 16) | (jf << 24)) >>> 0, k]));
       default:
         return 0;
     }

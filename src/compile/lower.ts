@@ -46,6 +46,7 @@ import {
   ACTION_SKIP,
   ACTION_SNAT,
   ACTION_TCPMSS,
+  ACTION_TCPOPTSTRIP,
   ACTION_TTL,
   DROP_UNTOLD,
   FIELD_LENGTH,
@@ -54,8 +55,15 @@ import {
   FIELD_TOS,
   FIELD_TRANSPORT,
   FIELD_TTL,
+  NAT_ADDRESS_HI,
+  NAT_ADDRESS_LO,
   NAT_ADDRESSES,
+  NAT_BASE_PORT,
+  NAT_BYTES,
+  NAT_FLAGS,
   NAT_PERSISTENT,
+  NAT_PORT_HI,
+  NAT_PORT_LO,
   NAT_PORTS,
   NAT_RANDOM,
   NAT_SHIFT,
@@ -88,7 +96,7 @@ import type {
 import { DRAWS, showOf, stagesOf } from "./condition.ts";
 import type { ConditionContext, Stage } from "./condition.ts";
 import { intersectBoxes, newLabel, ProgramBuilder, remembers, WHOLE } from "./program.ts";
-import type { Box, Label, NatRecord, Program } from "./program.ts";
+import type { Box, Label, Program } from "./program.ts";
 import type { RuleTable } from "./ruletable.ts";
 
 export interface LowerContext extends Omit<ConditionContext, "volatileFields"> {
@@ -290,7 +298,7 @@ class Lowering {
     const counts = this.#context.counting;
     const options = { rule: number, tests, counts };
     const target = rule.target === null ? null : modelledTarget(rule.target);
-    const nat = (range: NatRange) => ({ nat: natRecord(range), arg2: this.#context.stateOf(number, DRAWS) });
+    const nat = (range: NatRange) => ({ record: natRecord(range), arg2: this.#context.stateOf(number, DRAWS) });
     if (target === null) {
       this.#passing(boxes, options);
       return;
@@ -333,6 +341,10 @@ class Lowering {
         this.#builder.add(boxes, ACTION_TCPMSS, { ...options, arg: target.mss === "pmtu" ? NONE : target.mss });
         return;
       }
+      case "TCPOPTSTRIP": {
+        this.#builder.add(boxes, ACTION_TCPOPTSTRIP, { ...options, record: bitsOf(target.options) });
+        return;
+      }
       case "ECN": {
         this.#ecn(target, boxes, options, region);
         return;
@@ -354,8 +366,8 @@ class Lowering {
         return;
       }
       case "NETMAP": {
-        const nat = { flags: 0, addressLo: target.address, addressHi: target.mask, portLo: 0, portHi: 0, basePort: 0 };
-        this.#builder.add(boxes, ACTION_NETMAP, { ...options, nat, arg2: this.#context.stateOf(number, DRAWS) });
+        const addresses = { lo: target.address, hi: target.mask };
+        this.#builder.add(boxes, ACTION_NETMAP, { ...options, ...nat({ ...NO_RANGE, addresses }) });
         return;
       }
       case "SET": {
@@ -516,20 +528,30 @@ const REJECT_CODES: Readonly<Record<RejectKind, number>> = {
   "tcp-reset": REJECT_TCP_RESET,
 };
 
-function natRecord(range: NatRange): NatRecord {
-  return {
-    flags:
-      (range.addresses === null ? 0 : NAT_ADDRESSES) |
-      (range.ports === null ? 0 : NAT_PORTS) |
-      (range.basePort === null ? 0 : NAT_SHIFT) |
-      (range.random || range.randomFully ? NAT_RANDOM : 0) |
-      (range.persistent ? NAT_PERSISTENT : 0),
-    addressLo: range.addresses?.lo ?? 0,
-    addressHi: range.addresses?.hi ?? 0,
-    portLo: range.ports?.lo ?? 0,
-    portHi: range.ports?.hi ?? 0,
-    basePort: range.basePort ?? 0,
-  };
+/** Of NETMAP, what is not the network. */
+const NO_RANGE = { addresses: null, ports: null, basePort: null, random: false, randomFully: false, persistent: false };
+
+function natRecord(range: NatRange): readonly number[] {
+  const words = new Array<number>(NAT_BYTES / 4).fill(0);
+  words[NAT_FLAGS / 4] =
+    (range.addresses === null ? 0 : NAT_ADDRESSES) |
+    (range.ports === null ? 0 : NAT_PORTS) |
+    (range.basePort === null ? 0 : NAT_SHIFT) |
+    (range.random || range.randomFully ? NAT_RANDOM : 0) |
+    (range.persistent ? NAT_PERSISTENT : 0);
+  words[NAT_ADDRESS_LO / 4] = range.addresses?.lo ?? 0;
+  words[NAT_ADDRESS_HI / 4] = range.addresses?.hi ?? 0;
+  words[NAT_PORT_LO / 4] = range.ports?.lo ?? 0;
+  words[NAT_PORT_HI / 4] = range.ports?.hi ?? 0;
+  words[NAT_BASE_PORT / 4] = range.basePort ?? 0;
+  return words;
+}
+
+/** Of numbers 0 to 255 a bit each. */
+function bitsOf(numbers: readonly number[]): readonly number[] {
+  const words = new Array<number>(8).fill(0);
+  for (const number of numbers) words[number >>> 5] = (words[number >>> 5]! | (1 << (number & 31))) >>> 0;
+  return words;
 }
 
 /** Of each chain those that it calls, as often as it does. */

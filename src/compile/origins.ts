@@ -48,6 +48,7 @@ export function needsOrigins(ruleset: Ruleset): boolean {
       chain.rules.some(
         ({ matches, target }) =>
           target?.kind === "TCPMSS" ||
+          target?.kind === "TCPOPTSTRIP" ||
           target?.kind === "ECN" ||
           matches.some(({ kind }) => kind === "recent" || kind === "mac" || kind === "owner" || kind === "tcpmss"),
       ),

@@ -196,15 +196,6 @@ export function remembers(test: Test): boolean {
   return REMEMBERING.includes(test.kind);
 }
 
-export interface NatRecord {
-  readonly flags: number;
-  readonly addressLo: number;
-  readonly addressHi: number;
-  readonly portLo: number;
-  readonly portHi: number;
-  readonly basePort: number;
-}
-
 export interface Clause {
   readonly action: number;
   /** NONE: no rule. */
@@ -213,7 +204,8 @@ export interface Clause {
   readonly arg2: number;
   readonly tests: readonly Test[];
   readonly counts: boolean;
-  readonly nat: NatRecord | null;
+  /** Words in the program's data, to which `arg` then leads. */
+  readonly record: readonly number[] | null;
   /** Of ACTION_SET. */
   readonly field: number;
 }
@@ -262,7 +254,7 @@ export class ProgramBuilder {
       arg2?: number;
       tests?: readonly Test[];
       counts?: boolean;
-      nat?: NatRecord;
+      record?: readonly number[];
       field?: number;
       to?: Label;
     } = {},
@@ -276,7 +268,7 @@ export class ProgramBuilder {
       arg2: options.arg2 ?? 0,
       tests: options.tests ?? NO_TESTS,
       counts: options.counts ?? false,
-      nat: options.nat ?? null,
+      record: options.record ?? null,
       field: options.field ?? 0,
     };
     if (options.to !== undefined) this.#skips.push({ clause, label: options.to });

@@ -7,6 +7,7 @@ import { encode } from "../packet/encode.ts";
 import { fragmentSizes, fragmentsOf } from "../packet/describe.ts";
 import type { Packet } from "../packet/packet.ts";
 import { rewrite } from "../packet/rewrite.ts";
+import { stripped, tcpHeaderBytes } from "../packet/tcp.ts";
 import type { Hook } from "../rules/ruleset.ts";
 import { writeDetails } from "./details.ts";
 import { answerMade, headerOf, quotedOf } from "./generated.ts";
@@ -38,6 +39,7 @@ export interface Pieces {
   ): void;
   spillPath(decision: number, loops: number, path: number): void;
   lay(packet: number, details: number, origin: number, result: number): void;
+  strip(packet: number, details: number, origin: number, kinds: number): number;
 }
 
 interface Body {
@@ -62,6 +64,9 @@ const HEADER_BYTES: ReadonlyMap<number, number> = new Map([
 ]);
 /** ICMP header, the header that it quotes, and the ports behind that. */
 const QUOTING_BYTES = 36;
+
+/** Of options of TCP. */
+const ALL_KINDS = Array.from({ length: 256 }, (_, kind) => kind);
 
 const PLAIN_HEADER = 20;
 /** Of an IP packet, with room for an option that is added. */
@@ -226,6 +231,24 @@ export class Datagrams implements Pieces {
     words[layout.LAID_BYTES / 4] = bytes?.length ?? 0;
     words[layout.LAID_FLAGS / 4] =
       (packet?.scattered === true ? layout.LAID_SCATTERED : 0) | (packet?.idUnknown === true ? layout.LAID_NO_ID : 0);
+  }
+
+  strip(at: number, details: number, origin: number, kinds: number): number {
+    const now = this.#packetAt(at, details, origin);
+    if (now === null) return 0;
+    const { packet, body } = now;
+    const { home, sizes } = body;
+    const bits = this.#instance.words(kinds, 8);
+    const after = stripped(
+      packet,
+      ALL_KINDS.filter((kind) => (bits[kind >>> 5]! >>> (kind & 31)) & 1),
+    );
+    if (after === "drop") throw new Error("a broken header was to be dropped");
+    if (after !== packet) {
+      this.#bodies.push({ packet: after, home, sizes });
+      this.show(this.#bodies.length, at, details, origin);
+    }
+    return Number(sizes !== null && sizes[0]! < tcpHeaderBytes(packet));
   }
 
   /** The same room for all packets; the longest fits. */

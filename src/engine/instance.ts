@@ -101,6 +101,8 @@ export class Instance {
       leaveInPieces: (decision, at, details, origin, most, asItCame) => {
         this.pieces?.leaveInPieces(decision >>> 0, at >>> 0, details >>> 0, origin >>> 0, most, asItCame);
       },
+      strip: (at, details, origin, kinds) =>
+        this.pieces?.strip(at >>> 0, details >>> 0, origin >>> 0, kinds >>> 0) ?? 0,
       lay: (at, details, origin, result) => {
         this.pieces?.lay(at >>> 0, details >>> 0, origin >>> 0, result >>> 0);
       },

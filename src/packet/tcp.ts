@@ -6,6 +6,7 @@ import { isBadChecksum } from "./decode.ts";
 import type { Packet } from "./packet.ts";
 
 const HEADER_BYTES = 20;
+const NOP_KIND = 1;
 const MSS_KIND = 2;
 const MSS_BYTES = 4;
 const MOST_HEADER_BYTES = 60;
@@ -93,6 +94,44 @@ export function withMss(packet: Packet, mss: number): Packet {
   const length: readonly [number, number] = [payload.length, bytes.length];
   mend(bytes, CHECKSUM_OFFSET, [length, ...wordsChanged(payload, bytes)]);
   return { ...packet, payload: bytes, length: packet.length + MSS_BYTES };
+}
+
+/** Bytes of its header, as that says; 0: it shows none. */
+export function tcpHeaderBytes({ fragmentOffset, payload }: Packet): number {
+  return fragmentOffset > 0 || payload === null || payload.length < HEADER_BYTES ? 0 : headerBytes(payload);
+}
+
+/**
+ * What TCPOPTSTRIP leaves of it: options of these kinds become NOPs; "drop": the header is broken (tcpoptstrip_mangle_packet() in
+ * net/netfilter/xt_TCPOPTSTRIP.c).
+ */
+export function stripped(packet: Packet, kinds: readonly number[]): Packet | "drop" {
+  const { payload } = packet;
+  if (packet.fragmentOffset > 0) return packet;
+  if (payload === null) return packet.length - packet.headerLength < HEADER_BYTES ? "drop" : packet;
+  const end = tcpHeaderBytes(packet);
+  if (end < HEADER_BYTES || end > payload.length) return "drop";
+  const bytes = payload.slice();
+  for (let at = HEADER_BYTES; at < end - 1;) {
+    const kind = payload[at]!;
+    const length = kind <= NOP_KIND || payload[at + 1] === 0 ? 1 : payload[at + 1]!;
+    if (at + length > end) break;
+    if (kinds.includes(kind)) bytes.fill(NOP_KIND, at, at + length);
+    at += length;
+  }
+  const changes = wordsChanged(payload, bytes);
+  if (changes.length === 0) return packet;
+  mend(bytes, CHECKSUM_OFFSET, changes);
+  return { ...packet, payload: bytes };
+}
+
+/** It shows other options of TCP than this one, all of them. */
+export function hasOtherOptions(packet: Packet, than: Packet): boolean {
+  if (packet.proto !== PROTO_TCP || packet.payload === null || packet.moreFragments) return false;
+  const [end, otherEnd] = [tcpHeaderBytes(packet), tcpHeaderBytes(than)];
+  if (end <= HEADER_BYTES) return false;
+  const options = packet.payload.subarray(HEADER_BYTES, end);
+  return end !== otherEnd || options.some((byte, at) => byte !== than.payload?.[HEADER_BYTES + at]);
 }
 
 /** With other flags in byte 13. */

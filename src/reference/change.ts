@@ -1,10 +1,10 @@
 // What targets that go on change of a packet and of what is kept beside it.
 //
-// The target functions of net/netfilter/xt_mark.c, xt_DSCP.c (TOS too), xt_HL.c, xt_TCPMSS.c and
+// The target functions of net/netfilter/xt_mark.c, xt_DSCP.c (TOS too), xt_HL.c, xt_TCPMSS.c, xt_TCPOPTSTRIP.c and
 // net/ipv4/netfilter/ipt_ECN.c.
 
 import { TCP_FLAGS } from "../packet/packet.ts";
-import { clamped, withFlags } from "../packet/tcp.ts";
+import { clamped, stripped, tcpHeaderBytes, withFlags } from "../packet/tcp.ts";
 import type { ModelledTarget } from "../rules/modelled.ts";
 import type { EcnTarget, Rule, TcpmssTarget, TtlTarget } from "../rules/ruleset.ts";
 import { setConnmark, setTemplate } from "./connmatch.ts";
@@ -61,6 +61,13 @@ export function change(target: PassingTarget, rule: Rule, skb: Skb, world: World
       return ecn(target, skb);
     case "TCPMSS":
       return tcpmss(target, skb, world);
+    case "TCPOPTSTRIP": {
+      const after = stripped(packet, target.options);
+      if (after === "drop") return "drop";
+      skb.writable = Math.max(skb.writable ?? 0, tcpHeaderBytes(packet));
+      skb.packet = after;
+      return "go on";
+    }
     case "SET":
       world.memory.sets.change(target, skb);
       return "go on";

@@ -15,9 +15,9 @@ import type { Host } from "../host/host.ts";
 import { PROTO_AH, PROTO_DCCP, PROTO_ESP, PROTO_IPCOMP, PROTO_SCTP, PROTO_TCP, PROTO_UDP } from "../net/protocol.ts";
 import { wordOf } from "../packet/made.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
-import { endpointsOf } from "../packet/rewrite.ts";
+import { endpointsOf, rewrite } from "../packet/rewrite.ts";
 import type { Endpoints } from "../packet/rewrite.ts";
-import { mssOf } from "../packet/tcp.ts";
+import { hasOtherOptions, mssOf } from "../packet/tcp.ts";
 import type { Flow } from "./tables.ts";
 import { refuseUnmodelled } from "../rules/modelled.ts";
 import type { AddressType, Hook, Ruleset, TableName } from "../rules/ruleset.ts";
@@ -155,13 +155,17 @@ function outcomeOf(arrival: Arrival, log: Log, made: readonly Log[], tracking: b
   const rejected = first !== undefined && verdict === "dropped" && inHook;
   // where the host could not even send, nothing was seen
   const unsent = where === "before-netfilter" && log.errno !== null;
-  const datagram = verdict === "held" ? null : verdict === "sent" ? log.datagram : (log.datagram ?? log.delivered);
+  const whole = verdict === "held" ? null : verdict === "sent" ? log.datagram : (log.datagram ?? log.delivered);
+  const came = whole ?? arrival.packet;
+  const final = finalOf(packet, mark, came);
+  const { mark: _mark, ...header } = final;
+  const datagram = hasOtherOptions(packet, rewrite(came, header)) ? packet : whole;
   return {
     ...journey,
     ...(rejected ? { verdict: "rejected" } : {}),
     ...(unsent ? { where: "routing" } : {}),
     rule: where === null ? log.accepted : inHook && verdict !== "held" ? log.refused : null,
-    packet: finalOf(packet, mark, datagram ?? arrival.packet),
+    packet: final,
     ...(datagram === null ? {} : { datagram }),
     ctState: tracking ? log.ctState : undefined,
     reply: first === undefined ? null : wordOf(first.packet),

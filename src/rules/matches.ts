@@ -53,6 +53,11 @@ export function matchesOf(family: Family): Iterable<Extension<Match>> {
   return BY_NAME[family].values();
 }
 
+/** A match of iptables or ip6tables is called so. */
+export function isMatchName(name: string): boolean {
+  return BY_NAME[4].has(name) || BY_NAME[6].has(name);
+}
+
 /** The sentence for a match whose protocol the rule does not ask. */
 export function protocolMissing(name: string, protos: readonly number[]): string {
   const [last = "", ...others] = protos.map(formatProtocol).reverse();

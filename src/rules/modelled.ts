@@ -82,7 +82,7 @@ function refuse(rule: Rule, reason: string): never {
 
 const UNMODELLED_MATCHES = ["cluster", "opaque"] as const;
 
-const UNMODELLED_TARGETS = ["TCPOPTSTRIP", "HMARK", "opaque"] as const;
+const UNMODELLED_TARGETS = ["HMARK", "opaque"] as const;
 
 type UnmodelledMatch = Extract<Match, { readonly kind: (typeof UNMODELLED_MATCHES)[number] }>;
 type UnmodelledTarget = Extract<Target, { readonly kind: (typeof UNMODELLED_TARGETS)[number] }>;

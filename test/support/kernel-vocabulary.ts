@@ -80,6 +80,11 @@ function drawOwner(draw: Draw): string {
   ].join(" ");
 }
 
+/** Options of TCP to be taken away. */
+export function drawStripped(draw: Draw): string {
+  return `--strip-options ${draw.some([2, 3, 4, 5, 8, 255], draw.between(1, 3)).join(",")}`;
+}
+
 /** A target that goes on. */
 export function drawChange(draw: Draw, table: string, hooks: readonly string[], proto: string): string {
   const mangle = table === "mangle";
@@ -108,6 +113,7 @@ export function drawChange(draw: Draw, table: string, hooks: readonly string[], 
       () => `-m tcp --tcp-flags SYN SYN -j TCPMSS --set-mss ${draw.pick([10, 500, 1000, 1460])}`,
     ],
     [proto === "tcp" && leaving ? 6 : 0, () => "-m tcp --tcp-flags SYN SYN -j TCPMSS --clamp-mss-to-pmtu"],
+    [mangle && proto === "tcp" ? 3 : 0, () => `-j TCPOPTSTRIP ${drawStripped(draw)}`],
   ])();
 }
 

@@ -6,6 +6,7 @@
 import { Draw } from "./draw.ts";
 import { drawHost, drawKernelPacket } from "./kernel-arbitrary.ts";
 import type { KernelWorld } from "./kernel-arbitrary.ts";
+import { drawStripped } from "./kernel-vocabulary.ts";
 import type { Json } from "./oracle.ts";
 
 const CHAINS = {
@@ -221,6 +222,7 @@ function drawTarget(draw: Draw, { table, hook }: Site, proto: boolean): string {
     [2, () => ` -j NFQUEUE --queue-num ${draw.below(3)}${draw.pick(["", " --queue-bypass", " --queue-bypass"])}`],
     [1, () => ` -j AUDIT --type ${draw.pick(["accept", "drop"])}`],
     [1, () => " -j IDLETIMER --timeout 600 --label words"],
+    [table === "mangle" && !proto ? 5 : 0, () => ` -p tcp -j TCPOPTSTRIP ${drawStripped(draw)}`],
     [mayHand ? 2 : 0, () => ` -p ${draw.pick(["tcp", "udp"])} -j TPROXY --on-port 80`],
   ])();
 }
