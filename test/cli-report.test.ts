@@ -39,6 +39,12 @@ COMMIT
 -A near -m comment --comment "everything else" -j ACCEPT
 -A near -p tcp -j DROP
 COMMIT
+*mangle
+:PREROUTING ACCEPT [0:0]
+-A PREROUTING -j CONNMARK --restore-mark
+-A PREROUTING -j TOS --set-tos 16
+-A PREROUTING -p udp -j ACCEPT
+COMMIT
 `,
   { file: "rules" },
 );
@@ -76,6 +82,7 @@ test("a rule that was never hit is told with the reason that the counters prove"
     "filter far:1: no packet met the rules that lead to chain far (INPUT:1)",
     "filter near:1: no packet of this run met its conditions; whether one can is not asked here",
     "filter near:3: near:2 before it takes every packet",
+    "mangle PREROUTING:3: no packet of this run met its conditions; whether one can is not asked here",
   ]);
 });
 

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
 import { describe, test } from "node:test";
 import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
@@ -55,6 +56,15 @@ const MISUSES: readonly (readonly [args: readonly string[], sentence: RegExp])[]
   [["fuzz", RULES, "--minutes", "0"], /above 0/],
   [["fuzz", RULES, "--minutes", "soon"], /above 0/],
   [["fuzz", "-", "--against", "-"], /standard input can be read only once/],
+  [["fuzz", RULES, "--against", RULES, "--ipset", "-"], /standard input can be read only once/],
+  [["diff", RULES, RULES, "--ipset", "-"], /standard input can be read only once/],
+  [["run", RULES, "--host", "-", "--ipset", "-", "--synthetic", "9"], /standard input can be read only once/],
+  [["run", RULES, "--host", HOST, "--synthetic", "4294967297"], /whole number from 1 to 4294967296/],
+  [
+    ["explain", RULES, "--host", HOST, "--packet", "tcp 10.0.0.1 > 10.10.10.101 > 10.0.0.2 in=eth0"],
+    /is no packet: PROTO SRC/,
+  ],
+  [["bench", RULES, "--packets", "9", "--threads", "2", "--out", "nowhere/out"], /nowhere\/out: it cannot be written/],
 ];
 
 // each is a process of its own: two at a time
@@ -106,6 +116,30 @@ test("files that cannot be text are told by name", async (context) => {
   }
 });
 
+test("the line that is not UTF-8 is named, however the bytes come in", async (context) => {
+  // a letter of two bytes lies across the end of the first portion that is read
+  const good = `#${"x".repeat(65_534)}\u00e9\n${"# \ufffd\n".repeat(3)}`;
+  const { rules } = temporaryFiles(context, { rules: Buffer.concat([Buffer.from(good), Buffer.from([0xe9, 10])]) });
+  const { code, stderr } = await verdictree("print", rules);
+  assert.equal(code, 2);
+  assert.match(lastLine(stderr), /:5: not UTF-8 text$/);
+});
+
+test("a packet line that does not end is refused before it fills the memory", async (context) => {
+  const { packets } = temporaryFiles(context, { packets: `\n${" ".repeat(3_000_000)}` });
+  const { code, stderr } = await verdictree("run", RULES, "--host", HOST, "--packets", packets);
+  assert.equal(code, 2);
+  assert.match(lastLine(stderr), /packets:2: the line is longer than 1000000 characters$/);
+});
+
+test("output that cannot be written is told, and is no finding", { skip: !existsSync("/dev/full") }, async () => {
+  const command = [...COMMAND, "print", RULES].map((word) => `'${word}'`).join(" ");
+  const script = `${command} > /dev/full; echo "$?"`;
+  const { stdout, stderr } = await promisify(execFile)("bash", ["-c", script], { cwd: ROOT });
+  assert.equal(stdout, "2\n");
+  assert.equal(stderr, "verdictree: the output cannot be written (ENOSPC)\n");
+});
+
 test("--help tells every command with an example, and the version stands in package.json", async () => {
   for (const command of ["run", "bench", "fuzz", "print"]) {
     const { code, stdout } = await verdictree(command, "--help");
@@ -136,13 +170,13 @@ test("^C while packets are awaited ends with 130, and what was answered is writt
 });
 
 test("^C during a stream ends with 130, and what is known is printed", async () => {
-  const child = start("run", RULES, "--host", HOST, "--synthetic", "1000000000000", "--json");
+  const child = start("run", RULES, "--host", HOST, "--synthetic", "4294967296", "--json");
   const outcome = ended(child);
   setTimeout(() => child.kill("SIGINT"), 3000);
   const { code, stdout, stderr } = await outcome;
   assert.equal(code, 130, stderr);
   const { packets } = JSON.parse(stdout) as { packets: number };
-  assert.ok(packets > 0 && packets < 1e12);
+  assert.ok(packets > 0 && packets < 2 ** 32);
 });
 
 test("a progress bar stands on no pipe, and results carry no colours", async () => {

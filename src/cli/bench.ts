@@ -3,7 +3,6 @@
 // One operation is one pass over all packets, in order. The engine's answers are overwritten before each pass with a value
 // that none can have, so that what is printed is what the last pass wrote.
 
-import { writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import type { Command } from "commander";
 import { remembers } from "../compile/program.ts";
@@ -16,7 +15,7 @@ import { isClassbench, parseClassbench } from "../rules/classbench.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
 import { chainNamed } from "./chains.ts";
 import { UsageError } from "./errors.ts";
-import { readText, refuseSharedInput } from "./files.ts";
+import { readText, refuseSharedInput, writeText } from "./files.ts";
 import { loadHost } from "./hosts.ts";
 import { Crew, UNWRITTEN } from "./crew.ts";
 import { Interrupt } from "./interrupt.ts";
@@ -100,12 +99,7 @@ async function bench(positional: string | undefined, options: BenchOptions): Pro
 
   refuseMemory(subject.batch.program, options.threads);
   const crew = new Crew(subject.batch, subject.batch.records().slice(), options.threads);
-  const { mpps, interrupted } = await measure(crew, options);
-  // first what may fail: behind a result on stdout there is no exit 2
-  if (options.out !== undefined && !interrupted) {
-    writeAnswers(options.out, Array.from(crew.answers(), subject.lineOf));
-  }
-  await crew.end();
+  const { mpps, interrupted } = await measured(crew, subject, options);
   mpps.sort((a, b) => a - b);
   if (mpps.length > 0) report(subject, crew.count, mpps, options);
   return interrupted ? 130 : 0;
@@ -149,11 +143,27 @@ function refuseMemory(program: Program, threads: number): void {
   }
 }
 
-/** Millions of packets a second of each timed pass. */
-async function measure(
-  crew: Crew,
-  { runs, quiet }: BenchOptions,
-): Promise<{ readonly mpps: number[]; readonly interrupted: boolean }> {
+interface Measured {
+  /** Millions of packets a second of each timed pass. */
+  readonly mpps: number[];
+  readonly interrupted: boolean;
+}
+
+/** Measures, writes the answers if they are asked for, and ends the threads whatever happens. */
+async function measured(crew: Crew, { lineOf }: Subject, options: BenchOptions): Promise<Measured> {
+  try {
+    const result = await measure(crew, options);
+    // first what may fail: behind a result on stdout there is no exit 2
+    if (options.out !== undefined && !result.interrupted) {
+      writeText(options.out, `${Array.from(crew.answers(), lineOf).join("\n")}\n`);
+    }
+    return result;
+  } finally {
+    await crew.end();
+  }
+}
+
+async function measure(crew: Crew, { runs, quiet }: BenchOptions): Promise<Measured> {
   const pass = (): number => {
     const ms = crew.pass();
     if (crew.answers().includes(UNWRITTEN)) throw new Error("a packet was left without an answer");
@@ -217,12 +227,4 @@ function median(sorted: readonly number[]): number {
 
 function round(value: number): number {
   return Math.round(value * 1000) / 1000;
-}
-
-function writeAnswers(path: string, lines: readonly string[]): void {
-  try {
-    writeFileSync(path, `${lines.join("\n")}\n`);
-  } catch (error) {
-    throw new UsageError(`${path}: it cannot be written (${(error as NodeJS.ErrnoException).code ?? "unknown"})`);
-  }
 }

@@ -18,7 +18,7 @@ import { Interrupt } from "./interrupt.ts";
 import { whole } from "./numbers.ts";
 import { Places } from "./places.ts";
 import { Progress } from "./progress.ts";
-import { addAsking, loadRuleset } from "./rulesets.ts";
+import { addAsking, loadRuleset, rulePaths } from "./rulesets.ts";
 import type { AskedRulesOptions } from "./rulesets.ts";
 import { sampleInstead } from "./sample.ts";
 
@@ -79,12 +79,8 @@ function readChain(text: string): { readonly table: TableName; readonly hook: Ho
 async function diff(oldPath: string, newPath: string, options: DiffCommandOptions): Promise<number> {
   if (options.host !== undefined && options.chain !== undefined)
     throw new UsageError("--chain looks at one chain, and --host at the whole way: one of them");
-  refuseSharedInput([
-    oldPath,
-    newPath,
-    ...(options.host === undefined ? [] : [options.host]),
-    ...(options.ipset ?? []),
-  ]);
+  // the sets are read for each side
+  refuseSharedInput([...rulePaths(oldPath, options), ...rulePaths(newPath, options), options.host]);
   const old = await loadRuleset(oldPath, options);
   const other = await loadRuleset(newPath, options);
   const teller = new Teller(old, other, options);

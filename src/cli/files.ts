@@ -1,6 +1,7 @@
-// Files and standard input -> text: `-` is standard input, `.gz` is unpacked, what cannot be read is a sentence.
+// Files and standard input -> text: `-` is standard input, `.gz` is unpacked, what cannot be read or written is a sentence.
 
-import { createReadStream } from "node:fs";
+import { isUtf8 } from "node:buffer";
+import { createReadStream, writeFileSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { addAbortSignal } from "node:stream";
 import type { Readable } from "node:stream";
@@ -9,6 +10,8 @@ import { UsageError } from "./errors.ts";
 
 /** Longer texts do not fit into one string of V8 (2^29 - 24 characters). */
 const MAX_TEXT_BYTES = 500_000_000;
+/** Several times the longest line that a packet may have: 65,535 bytes in hexadecimal digits, and keys. */
+const MOST_LINE_LENGTH = 1_000_000;
 
 /** A line of a text file; `number` counts from 1. */
 export interface Line {
@@ -40,7 +43,10 @@ export async function readText(path: string): Promise<string> {
   return text;
 }
 
-/** The lines, in portions as they arrive, so that answers need not wait for the end of the input. `stop` ends it early. */
+/**
+ * The lines, in portions as they arrive, so that answers need not wait for the end of the input. `stop` ends it early.
+ * Throws UsageError as `readText` does, and for a line of more than a million characters.
+ */
 export async function* readLines(path: string, stop: AbortSignal): AsyncGenerator<readonly Line[]> {
   let rest = "";
   let number = 0;
@@ -49,27 +55,62 @@ export async function* readLines(path: string, stop: AbortSignal): AsyncGenerato
     const texts = (rest + piece).split("\n");
     rest = texts.pop()!;
     if (texts.length > 0) yield texts.map(toLine);
+    if (rest.length > MOST_LINE_LENGTH)
+      throw new UsageError(`${nameOf(path)}:${number + 1}: the line is longer than ${MOST_LINE_LENGTH} characters`);
   }
   if (rest !== "") yield [toLine(rest)];
+}
+
+/** Writes a text file. Throws UsageError if that cannot be done. */
+export function writeText(path: string, text: string): void {
+  try {
+    writeFileSync(path, text);
+  } catch (error) {
+    throw new UsageError(`${path}: it cannot be written (${(error as NodeJS.ErrnoException).code ?? "unknown"})`);
+  }
 }
 
 async function* decoded(path: string, stop?: AbortSignal): AsyncGenerator<string> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let linesBefore = 0;
+  // of a character that lies across the ends of pieces
+  let begun: Uint8Array = new Uint8Array(0);
   const decode = (bytes?: Buffer): string => {
     try {
       return decoder.decode(bytes, { stream: bytes !== undefined });
     } catch {
-      const good = new TextDecoder().decode(bytes).split("\ufffd", 1)[0]!;
-      throw new UsageError(`${nameOf(path)}:${linesBefore + linesIn(good) + 1}: not UTF-8 text`);
+      const good = bytes === undefined ? 0 : goodLinesIn(Buffer.concat([begun, bytes]));
+      throw new UsageError(`${nameOf(path)}:${linesBefore + good + 1}: not UTF-8 text`);
     }
   };
   for await (const bytes of await opened(path, stop)) {
     const text = decode(bytes);
     linesBefore += linesIn(text);
+    begun = begunCharacter(Buffer.concat([begun, bytes.subarray(-4)]));
     yield text;
   }
   yield decode();
+}
+
+/** Lines of the text before the first that is not UTF-8. */
+function goodLinesIn(bytes: Buffer): number {
+  let count = 0;
+  let at = 0;
+  for (let end = bytes.indexOf("\n"); end >= 0 && isUtf8(bytes.subarray(at, end)); end = bytes.indexOf("\n", at)) {
+    at = end + 1;
+    count++;
+  }
+  return count;
+}
+
+/** The last character of these bytes if there is more of it to come. */
+function begunCharacter(bytes: Uint8Array): Uint8Array {
+  for (let count = 1; count <= 3; count++) {
+    const byte = bytes.at(-count) ?? 0;
+    const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 0;
+    if (length > count) return bytes.slice(-count);
+  }
+  return bytes.slice(0, 0);
 }
 
 function linesIn(text: string): number {

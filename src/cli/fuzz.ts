@@ -31,6 +31,8 @@ interface FuzzOptions extends AskedRulesOptions {
 }
 
 const DEFAULT_PACKETS = 1_000_000;
+/** A packet is made from its number, which is a u32. */
+const MOST_PACKETS = 2 ** 32;
 const MOST_THREADS = 256;
 
 const EXAMPLES = `
@@ -45,7 +47,11 @@ export function registerFuzz(program: Command): void {
   addAskedRules(command)
     .option("--against <OTHER>", "compare with these rules; otherwise the engine with the reference")
     .option("--host <HOST.json>", "the host (default: one with the interfaces that the rules name)")
-    .option("--packets <N>", `stop after so many packets (default: ${grouped(DEFAULT_PACKETS)})`, whole(1, 1e12))
+    .option(
+      "--packets <N>",
+      `stop after so many packets (default: ${grouped(DEFAULT_PACKETS)})`,
+      whole(1, MOST_PACKETS),
+    )
     .option("--minutes <M>", "stop after so many minutes", positive(100_000))
     .option("--seed <N>", "of the packets, and of what the kernel draws by lot", whole(0, 0xffffffff), 1)
     .option("--threads <N>", "threads to use; what is found is the same", whole(1, MOST_THREADS), defaultThreads())
@@ -63,13 +69,15 @@ function defaultThreads(): number {
 
 /** The exit code: 1 if there was a disagreement, 130 after ^C. */
 async function fuzz(rules: string | undefined, options: FuzzOptions): Promise<number> {
-  refuseSharedInput([...rulePaths(rules, options), options.against, options.host]);
+  // the sets are read for each side
+  const others = options.against === undefined ? [] : rulePaths(options.against, { ...options, rules: [] });
+  refuseSharedInput([...rulePaths(rules, options), ...others, options.host]);
   const left = await loadRuleset(rules, options);
   const right = options.against === undefined ? null : await loadRuleset(options.against, { ...options, rules: [] });
   const host = await hostOf(left, right, options);
-  const wanted = options.packets ?? (options.minutes === undefined ? DEFAULT_PACKETS : Infinity);
+  const wanted = options.packets ?? (options.minutes === undefined ? DEFAULT_PACKETS : MOST_PACKETS);
   const end = performance.now() + (options.minutes ?? Infinity) * 60_000;
-  const progress = new Progress("packets", wanted, options.quiet !== undefined || wanted === Infinity);
+  const progress = new Progress("packets", wanted, options.quiet !== undefined || wanted === MOST_PACKETS);
   const interrupt = new Interrupt();
   let searched: Searched;
   try {

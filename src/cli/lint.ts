@@ -64,7 +64,7 @@ export interface PlacedFinding {
 }
 
 async function lint(rules: string | undefined, options: LintCommandOptions, version: string): Promise<number> {
-  refuseSharedInput([...rulePaths(rules, options), options.host, ...(options.ipset ?? [])]);
+  refuseSharedInput([...rulePaths(rules, options), options.host]);
   const ruleset = await loadRuleset(rules, options);
   const host = options.host === undefined ? {} : { host: await loadHost(options.host) };
   const interrupt = new Interrupt();

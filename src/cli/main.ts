@@ -14,11 +14,15 @@ import { registerReach } from "./reach.ts";
 import { registerRun } from "./run.ts";
 import { registerTree } from "./tree.ts";
 
-// who reads us has had enough, as `head` has: that is no error
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
-    process.exit();
+    // who reads us has had enough, as `head` has: that is no error
+    if (error.code === "EPIPE") process.exit();
+    // thrown from here it would end with 1, which means that something was found
+    if (stream === process.stdout) {
+      process.stderr.write(`verdictree: the output cannot be written (${error.code ?? error.message})\n`);
+    }
+    process.exit(2);
   });
 }
 

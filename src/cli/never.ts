@@ -49,9 +49,12 @@ function reasonForRule(chain: Chain, ref: RuleRef): string {
   return "no packet of this run met its conditions; whether one can is not asked here";
 }
 
+/** Targets behind which a chain surely does not go on; others only change or note something, or may call back. */
+const ENDING: ReadonlySet<string> = new Set(["ACCEPT", "DROP", "REJECT", "RETURN", "goto"]);
+
 /** A rule without any condition, behind which its chain never goes on. */
 function takesEverything({ header, matches, target }: Rule): boolean {
-  if (target === null || target.kind === "jump" || target.kind === "LOG" || target.kind === "MARK") return false;
+  if (target === null || !ENDING.has(target.kind)) return false;
   return isEmpty(header) && matches.every(({ kind }) => kind === "comment");
 }
 

@@ -7,10 +7,10 @@ const WANTED = "PROTO SRC[:PORT] > DST[:PORT] KEY=VALUE... or a JSON object is w
 /** What begins with a brace is a line already. Throws UsageError. */
 export function packetLineOf(text: string): string {
   if (text.trim().startsWith("{")) return text;
-  const [head, tail] = text.split(">", 2);
+  const [head, tail, ...others] = text.split(">");
   const [proto, src, ...more] = head!.trim().split(/\s+/);
   const [dst, ...settings] = tail?.trim().split(/\s+/) ?? [];
-  if (proto === undefined || src === undefined || dst === undefined || dst === "" || more.length > 0) {
+  if (proto === undefined || src === undefined || dst === undefined || dst === "" || more.length + others.length > 0) {
     throw new UsageError(`"${text}" is no packet: ${WANTED}`);
   }
   const line: Record<string, unknown> = {

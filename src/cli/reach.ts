@@ -64,7 +64,7 @@ async function reachPlace(
   if (text === undefined) throw new UsageError("reach needs a place, such as 'dst=172.17.0.2 dport=80 proto=tcp'");
   if (options.host === undefined)
     throw new UsageError("reach needs --host HOST.json: without a host a packet has no way to go");
-  refuseSharedInput([...rulePaths(rules, options), options.host, ...(options.ipset ?? [])]);
+  refuseSharedInput([...rulePaths(rules, options), options.host]);
   const ruleset = await loadRuleset(rules, options);
   const host = await loadHost(options.host);
   const place = placeOf(text, host);

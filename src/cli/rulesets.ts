@@ -84,12 +84,12 @@ export async function readRules(positional: string | undefined, options: RulesOp
   return texts;
 }
 
-/** The files that RULES and --rules name. */
+/** The files that RULES, --rules and --ipset name. */
 export function rulePaths(
   positional: string | undefined,
-  { rules = [] }: RulesOptions,
+  { rules = [], ipset = [] }: AskedRulesOptions,
 ): readonly (string | undefined)[] {
-  return [positional, ...rules.map((value) => sourceOf(value).path)];
+  return [positional, ...rules.map((value) => sourceOf(value).path), ...ipset];
 }
 
 /** Reads, parses and merges; what the parser has to say goes to stderr. */

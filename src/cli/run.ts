@@ -34,6 +34,8 @@ export interface RunOptions extends AskedRulesOptions {
 }
 
 const MOST_THREADS = 64;
+/** A packet is made from its number, which is a u32. */
+const MOST_PACKETS = 2 ** 32;
 
 const EXAMPLES = `
 Examples:
@@ -61,7 +63,7 @@ export function registerRun(program: Command): void {
         "who answers; both compares them (default: both for the first 100,000 packets, wasm for those behind)",
       ).choices(ENGINES),
     )
-    .option("--synthetic <N>", "make N packets instead, and count", whole(1, 1e12))
+    .option("--synthetic <N>", "make N packets instead, and count", whole(1, MOST_PACKETS))
     .addOption(
       new Option("--traffic <KIND>", "of synthetic packets; flows: connections are followed (default: edges)").choices(
         TRAFFIC_KINDS,

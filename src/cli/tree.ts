@@ -1,6 +1,5 @@
 // tree: what the tree is like by which bench classifies a chain or a filter set, and where the work of its look-ups goes.
 
-import { writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import type { Command } from "commander";
 import type { Batch } from "../engine/batch.ts";
@@ -13,7 +12,7 @@ import type { Ruleset } from "../rules/ruleset.ts";
 import { chainNamed, chainsOf } from "./chains.ts";
 import type { NamedChain } from "./chains.ts";
 import { UsageError } from "./errors.ts";
-import { readText, refuseSharedInput } from "./files.ts";
+import { readText, refuseSharedInput, writeText } from "./files.ts";
 import { loadHost } from "./hosts.ts";
 import { grouped, percent, whole } from "./numbers.ts";
 import { Places } from "./places.ts";
@@ -333,9 +332,5 @@ function writeDrawing(path: string, report: Report): void {
     },
   );
   const title = `${subject.name}: packets from left to right, nodes from top to bottom, below them the boxes compared`;
-  try {
-    writeFileSync(path, drawTree({ title, packets, parts }));
-  } catch (error) {
-    throw new UsageError(`${path}: it cannot be written (${(error as NodeJS.ErrnoException).code ?? "unknown"})`);
-  }
+  writeText(path, drawTree({ title, packets, parts }));
 }
