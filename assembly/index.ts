@@ -8,7 +8,7 @@ export { converse, listen } from "./conversation";
 export { decide } from "./decide";
 export { setMostFew } from "./few";
 export { buildFirst, firstBytes } from "./first-build";
-export { classify } from "./first-match";
+export { classify, keyBytes, pack } from "./first-match";
 export { rationErrors } from "./peers";
 export { flowCount, lookedAt, setFlows } from "./flow";
 export { setGuards } from "./guard";

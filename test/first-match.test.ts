@@ -55,6 +55,10 @@ for (const [index, shape] of SHAPES.entries()) {
       batch.classify();
       const expected = packets.map((packet) => scan(program, packet));
       assert.deepEqual([...batch.answers()], expected, `seed ${seed}`);
+      // records may be changed between two passes
+      batch.records().set(packets.toReversed().flat());
+      batch.classify();
+      assert.deepEqual([...batch.answers()], expected.toReversed(), `seed ${seed}, in reverse order`);
       for (const answer of expected) met.add(answer);
     }
     if (shape.clauses > 30) assert.ok(met.size > 20, `hardly any clause is met: ${met.size}`);

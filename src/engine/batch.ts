@@ -48,6 +48,10 @@ export class Batch {
   /** Where the memory of the tree ends. */
   readonly #end: number;
   #packets = 0;
+  /** What a filter set asks of the packets. */
+  #keys = 0;
+  /** The keys are those of the records as they are. */
+  #packed = false;
   #answers = 0;
   #count = 0;
 
@@ -98,7 +102,10 @@ export class Batch {
 
   /** Makes room for packets; gives the address of their records, to be written before `classify`. */
   reserve(count: number): number {
+    const { exports } = this.instance;
     this.#packets = this.instance.allocateZeroed(count * PACKET_BYTES);
+    if (this.#firstMatch) this.#keys = this.instance.allocate(count * exports.keyBytes(this.#at));
+    this.#packed = false;
     this.#answers = this.instance.allocate(count * 4);
     this.#count = count;
     return this.#packets;
@@ -111,16 +118,22 @@ export class Batch {
     this.instance.words(at, records.length).set(records);
   }
 
-  /** The packets, FIELD_COUNT words each. Valid until the next call. */
+  /** The packets, FIELD_COUNT words each, which may be changed. Valid until the next call. */
   records(): Uint32Array {
+    this.#packed = false;
     return this.instance.words(this.#packets, this.#count * FIELD_COUNT);
   }
 
-  /** Classifies all packets anew, in order. */
+  /** Classifies all packets anew, in order. What a filter set asks of their records is taken out of them once. */
   classify(): void {
     const { exports } = this.instance;
-    if (this.#firstMatch) exports.classify(this.#at, this.#packets, this.#count, this.#answers);
-    else exports.decide(this.#at, this.#packets, this.#count, this.#answers);
+    if (!this.#firstMatch) {
+      exports.decide(this.#at, this.#packets, this.#count, this.#answers);
+      return;
+    }
+    if (!this.#packed) exports.pack(this.#at, this.#packets, this.#count, this.#keys);
+    this.#packed = true;
+    exports.classify(this.#at, this.#keys, this.#count, this.#answers);
   }
 
   /** For each packet what `ruleOf` turns into a rule, or NONE. Valid until the next call. */

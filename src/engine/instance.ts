@@ -12,7 +12,9 @@ interface Exports {
   release(to: number): void;
   build(program: number): number;
   buildFirst(program: number): number;
-  classify(program: number, packets: number, count: number, answers: number): void;
+  keyBytes(program: number): number;
+  pack(program: number, packets: number, count: number, keys: number): void;
+  classify(program: number, keys: number, count: number, answers: number): void;
   decide(program: number, packets: number, count: number, answers: number): void;
   run(program: number, packet: number): number;
   way(
