@@ -195,7 +195,10 @@ export class Connections {
     this.#bySource.set(key, [connection, ...(this.#bySource.get(key) ?? [])]);
   }
 
-  /** Those of the same client socket, newest first. */
+  /**
+   * Those of the same client socket, newest first. Differs: the kernel finds those whose time is over too, until it clears them
+   * away.
+   */
   fromSource(tuple: Tuple, zone: Zone): readonly Connection[] {
     const known = this.#bySource.get(sourceKey(tuple)) ?? [];
     return known.filter((one) => zoneIn(one.zone, "original") === zoneIn(zone, "original"));

@@ -30,8 +30,15 @@ export function rulesetOf({ rules, sets }: Pick<Question, "rules" | "sets">): Ru
   return sets === undefined ? ruleset : { ...ruleset, sets: parseIpset(sets, "sets.ipset") };
 }
 
-/** The reference's verdict lines; an UnsupportedError stands for a packet that it does not model. */
-export function askReference(question: Question, seed = 0): readonly (Verdict | UnsupportedError)[] {
+/**
+ * The reference's verdict lines; an UnsupportedError stands for a packet that it does not model. `numbers`: of the packets, by
+ * which lots are drawn.
+ */
+export function askReference(
+  question: Question,
+  seed = 0,
+  numbers: readonly number[] = [],
+): readonly (Verdict | UnsupportedError)[] {
   const { host, packets, args } = question;
   const ruleset = rulesetOf(question);
   const model = parseHost(JSON.stringify(host), "host.json");
@@ -44,7 +51,7 @@ export function askReference(question: Question, seed = 0): readonly (Verdict | 
     const before = { packets: index, time };
     const arrival = parseArrival(JSON.stringify(packet), "packets.jsonl", index + 1, model, before);
     time = arrival.time;
-    return answer(reference, ruleset, arrival, index, args);
+    return answer(reference, ruleset, arrival, numbers[index] ?? index, args);
   });
 }
 
