@@ -80,6 +80,13 @@ const CASES: readonly {
     told: [],
   },
   {
+    name: "lengths, as far as there are such with the header that the ports ask for",
+    old: FILTER([]),
+    new: FILTER(["-A INPUT -p tcp -m tcp --dport 1 -m length --length 0:100 -j ACCEPT"]),
+    code: 1,
+    told: ["verdict DROP INPUT:policy ACCEPT INPUT:1 proto=tcp dport=1 len=40-100"],
+  },
+  {
     name: "another answer to what is rejected",
     old: FILTER(["-A INPUT -p icmp -j REJECT --reject-with icmp-port-unreachable"]),
     new: FILTER(["-A INPUT -p icmp -j REJECT --reject-with icmp-net-unreachable"]),
@@ -246,6 +253,22 @@ test("what passes the budget is sampled, and said to be no proof", async (contex
   assert.equal(untried.code, 3);
   assert.match(untried.stdout, /nothing was sampled/);
   assert.match(untried.stderr, /filter INPUT was not sampled/);
+});
+
+test("what differs in too many regions to read is not told region by region, and that it differs is said", async (context) => {
+  // each pair of a source and a destination has its own two ports
+  const rules = Array.from({ length: 230 }, (_, i) => [
+    `-A INPUT -s 10.0.0.${i} -p tcp -m tcp --dport ${i} -j ACCEPT`,
+    `-A INPUT -d 10.0.1.${i} -p tcp -m tcp --dport ${1000 + i} -j ACCEPT`,
+  ]).flat();
+  const files = temporaryFiles(context, { old: FILTER(rules), other: FILTER([]) });
+  const { code, stdout } = await verdictree("diff", files.old, files.other, "--samples", "100000");
+  assert.equal(code, 3);
+  assert.match(
+    stdout,
+    /^filter INPUT: undecided: \S+ % of what may come is treated otherwise, in more than 50000 regions$/m,
+  );
+  assert.match(stdout, /^a difference by sampling: /m);
 });
 
 test("what cannot be known may be assumed, hosts resolved, sets loaded", async (context) => {

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { sarifOf } from "../src/cli/sarif.ts";
 import { diffRulesets } from "../src/diff/diff.ts";
 import { FINDINGS, lintRuleset } from "../src/lint/lint.ts";
 import type { Finding } from "../src/lint/lint.ts";
@@ -222,6 +223,16 @@ test("logs are valid SARIF 2.1.0: findings of each kind, none, what is undecided
     await check(1, temporaryFiles(context, { rules: text }).rules);
   }
   assert.deepEqual([...new Set(told)].sort(), Object.keys(FINDINGS).sort());
+});
+
+test("a log that was interrupted says so", () => {
+  const logOf = (interrupted: boolean): { runs: { invocations: { executionSuccessful: boolean }[] }[] } =>
+    sarifOf([], [], "1.0.0", interrupted) as ReturnType<typeof logOf>;
+  for (const interrupted of [false, true]) {
+    const log = logOf(interrupted);
+    assert.deepEqual(sarifErrors(log), []);
+    assert.equal(log.runs[0]!.invocations[0]!.executionSuccessful, !interrupted);
+  }
 });
 
 test("the schema finds what is not SARIF 2.1.0", () => {

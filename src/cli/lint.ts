@@ -98,7 +98,9 @@ async function lint(rules: string | undefined, options: LintCommandOptions, vers
     interrupt.release();
   }
   if (options.sarif !== undefined)
-    process.stdout.write(`${JSON.stringify(sarifOf(findings, unproved, version), null, 2)}\n`);
+    process.stdout.write(
+      `${JSON.stringify(sarifOf(findings, unproved, version, interrupt.signal.aborted), null, 2)}\n`,
+    );
   if (interrupt.signal.aborted) return 130;
   if (options.json === undefined && options.sarif === undefined)
     process.stdout.write(

@@ -10,7 +10,13 @@ const KINDS = Object.keys(FINDINGS) as FindingKind[];
 /** Rules that do not what somebody wanted of them; others are only in the way. */
 const WARNINGS: readonly FindingKind[] = ["never", "shadowed", "loop", "published"];
 
-export function sarifOf(findings: readonly PlacedFinding[], unproved: readonly Unproved[], version: string): object {
+/** @param interrupted before everything was looked through */
+export function sarifOf(
+  findings: readonly PlacedFinding[],
+  unproved: readonly Unproved[],
+  version: string,
+  interrupted: boolean,
+): object {
   const rules = KINDS.map((kind) => ({
     id: kind,
     shortDescription: { text: FINDINGS[kind] },
@@ -20,6 +26,7 @@ export function sarifOf(findings: readonly PlacedFinding[], unproved: readonly U
     level: "warning",
     message: { text: `${table} ${chain ?? "published ports"}: undecided: ${reason}` },
   }));
+  if (interrupted) notifications.push({ level: "error", message: { text: "interrupted: there may be more findings" } });
   return {
     $schema: "https://json.schemastore.org/sarif-2.1.0.json",
     version: "2.1.0",
@@ -27,7 +34,7 @@ export function sarifOf(findings: readonly PlacedFinding[], unproved: readonly U
       {
         tool: { driver: { name: "verdictree", version, rules } },
         columnKind: "utf16CodeUnits",
-        invocations: [{ executionSuccessful: true, toolExecutionNotifications: notifications }],
+        invocations: [{ executionSuccessful: !interrupted, toolExecutionNotifications: notifications }],
         results: findings.map(resultOf),
       },
     ],

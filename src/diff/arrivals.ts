@@ -8,7 +8,7 @@ import type { Ruleset } from "../rules/ruleset.ts";
 import { BudgetError, FALSE } from "./diagram.ts";
 import type { DiagramBudget, Node } from "./diagram.ts";
 import { DEFAULT_BUDGET } from "./diff.ts";
-import { boxesOf, describe, guardWords, nodeOf } from "./region.ts";
+import { boxesOf, describe, guardWords, MOST_REGIONS, nodeOf } from "./region.ts";
 import type { Box, Region } from "./region.ts";
 import type { FieldName, Space } from "./space.ts";
 import { packetsToward } from "./toward.ts";
@@ -32,8 +32,6 @@ export interface Reaching {
   readonly outcome: Outcome | null;
 }
 
-/** More regions of one kind are not told. */
-const MOST_REGIONS = 50_000;
 export const TOO_MANY_REGIONS = `more than ${MOST_REGIONS} regions`;
 
 /** A region of packets as they come in. */
@@ -60,7 +58,7 @@ function* shownOf(boxes: readonly Box[], { space, fields, universe }: Within): G
     // what no packet can be was left free
     if (here === FALSE) continue;
     const { ct_state: _state, ...witness } = witnessOf(pointOf(here, space), space, "PREROUTING").line;
-    yield { box, region: describe(box, space, fields), witness };
+    yield { box, region: describe(box, here, space, fields), witness };
   }
 }
 

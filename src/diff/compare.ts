@@ -4,6 +4,10 @@
 // (alignment.ts, reach.ts). The product of the two is a third diagram, whose leaves say what differs; where both have the
 // same node, nothing does, and the product does not look further. It is walked once, and is complete.
 //
+// That is done twice: first with outcomes that do not tell which rule decides, then with rules, where the first product
+// has found something. A function that only says ACCEPT or DROP is often smaller by far than one that tells ten thousand
+// rules apart, and what differs is mostly little.
+//
 // Chance: where the answers hang on `statistic`, the shares of all outcomes are compared first. The same outcomes in other
 // shares are a difference in probability; shares that differ by less than a millionth are equal, since chained n-ths are
 // rounded to 31 bits.
@@ -15,7 +19,7 @@ import { needsTracking } from "../compile/tracking.ts";
 import { RuleError } from "../rules/error.ts";
 import { align, tableOf } from "./alignment.ts";
 import type { Alignment } from "./alignment.ts";
-import { Diagram, FALSE, TRUE } from "./diagram.ts";
+import { BudgetError, Diagram, FALSE, TRUE } from "./diagram.ts";
 import type { DiagramBudget, Node } from "./diagram.ts";
 import { Guards } from "./guards.ts";
 import { DIFFERENCE_KINDS, differencesBetween } from "./difference.ts";
@@ -25,7 +29,9 @@ import { lastingNotes, Notes } from "./notes.ts";
 import { keyOfEffects, keyOfEnding, NO_EFFECTS, Outcomes } from "./outcome.ts";
 import type { Effects, Outcome } from "./outcome.ts";
 import { freshContext, ProgramBuilder } from "./program.ts";
-import { openConditions, reachOfChanges } from "./reach.ts";
+import type { ProgramContext } from "./program.ts";
+import { changedBits, openConditions, reachOfChanges } from "./reach.ts";
+import { boxesOf, MOST_REGIONS } from "./region.ts";
 import { InterfaceClasses, Space } from "./space.ts";
 import type { FieldName } from "./space.ts";
 
@@ -87,17 +93,30 @@ export function compareChain(
 
   const [oldChain, newChain] = tables.map(({ chains }) => chainOf(chains, hook)) as [Chain, Chain];
   const { alignment, reach } = reachOf(tables, [oldChain, newChain], space, notes);
-  const region = diagram.and(universe, reach);
-  const context = freshContext({ space, outcomes, guards, notes });
+  const product = new Product(space, guards, outcomes, alignment);
+  const parts = { space, outcomes, guards, notes };
+  const programs = (context: ProgramContext, region: Node): readonly [Node, Node] => [
+    new ProgramBuilder(context, alignment.old, region).builtin(oldChain),
+    new ProgramBuilder(context, alignment.new, region).builtin(newChain),
+  ];
+  const context = freshContext(parts);
+  let region = diagram.and(universe, reach);
   let pairs: readonly Pair[] = [];
+  // first where, which costs less to find without the rules that decide, then by which rules
   if (region !== FALSE) {
-    const before = new ProgramBuilder(context, alignment.old, region).builtin(oldChain);
-    const after = new ProgramBuilder(context, alignment.new, region).builtin(newChain);
-    const product = new Product(space, guards, outcomes, alignment);
-    pairs = product
-      .pairs(before, after, region, diagram.density(universe))
-      .map((pair) => ({ ...pair, where: diagram.simplify(pair.where, ties) }));
+    const differing = product.differing(...programs(freshContext(parts, true), region), region);
+    const isChanged = tables.map(changedBits);
+    const forgotten = (bit: number): boolean => guards.isGuard(bit) || isChanged.some((is) => is(bit));
+    region = diagram.and(region, diagram.exists(differing, forgotten));
+    if (boxesOf(diagram.simplify(differing, ties), space, MOST_REGIONS) === null) {
+      const share = ((100 * diagram.density(differing)) / diagram.density(universe)).toPrecision(3);
+      throw new BudgetError(`${share} % of what may come is treated otherwise, in more than ${MOST_REGIONS} regions`);
+    }
   }
+  if (region !== FALSE)
+    pairs = product
+      .pairs(...programs(context, region), region, diagram.density(universe))
+      .map((pair) => ({ ...pair, where: diagram.simplify(pair.where, ties) }));
   return {
     table: tableName,
     hook,
@@ -206,22 +225,24 @@ class Product {
     this.#alignment = alignment;
   }
 
+  /** Where outcomes differ, whatever chances they have. */
+  differing(before: Node, after: Node, region: Node): Node {
+    const { diagram } = this.#space;
+    return diagram.map(diagram.only(region, this.#product(before, after)), (leaf) => (leaf === FALSE ? FALSE : TRUE));
+  }
+
   pairs(before: Node, after: Node, region: Node, universeShare: number): readonly Pair[] {
     const { diagram } = this.#space;
     const product = this.#withoutChance(diagram.only(region, this.#product(before, after)), before, after);
-    const pairs = diagram
-      .leavesOf(product)
-      .filter((leaf) => leaf !== FALSE)
-      .map((leaf): Pair => {
-        const { kind, old, new: other } = this.#leaves[diagram.valueOf(leaf) - FIRST_VALUE]!;
-        const where = diagram.where(product, leaf);
-        const share = diagram.density(where) / universeShare;
-        const decided = (side: "old" | "new", outcome: Outcome): Decided => ({
-          outcome,
-          rule: this.#alignment.deciderOf(outcome.by)[side]!,
-        });
-        return { kind, old: decided("old", old), new: decided("new", other), where, share };
+    const pairs = diagram.wheres(product).map(([leaf, where]): Pair => {
+      const { kind, old, new: other } = this.#leaves[diagram.valueOf(leaf) - FIRST_VALUE]!;
+      const share = diagram.density(where) / universeShare;
+      const decided = (side: "old" | "new", outcome: Outcome): Decided => ({
+        outcome,
+        rule: this.#alignment.deciderOf(outcome.by)[side]!,
       });
+      return { kind, old: decided("old", old), new: decided("new", other), where, share };
+    });
     return pairs.sort((a, b) => rank(a) - rank(b) || b.share - a.share);
   }
 

@@ -238,6 +238,25 @@ export class Diagram {
     return this.map(node, (each) => (each === leaf ? TRUE : FALSE));
   }
 
+  /** `where` of every leaf but FALSE. Halves the leaves over and over, so that none is looked for where it is not. */
+  wheres(node: Node): readonly (readonly [leaf: Node, where: Node])[] {
+    const go = (here: Node, leaves: readonly Node[]): readonly (readonly [Node, Node])[] => {
+      if (leaves.length < 2) return leaves.map((leaf) => [leaf, this.where(here, leaf)]);
+      const half = leaves.length >> 1;
+      return [leaves.slice(0, half), leaves.slice(half)].flatMap((some) => {
+        const kept = new Set(some);
+        return go(
+          this.map(here, (leaf) => (kept.has(leaf) ? leaf : FALSE)),
+          some,
+        );
+      });
+    };
+    return go(
+      node,
+      this.leavesOf(node).filter((leaf) => leaf !== FALSE),
+    );
+  }
+
   /** Another leaf for each leaf. */
   map(node: Node, leafFor: (leaf: Node) => Node): Node {
     return this.#fold(node, leafFor, (bit, low, high) => this.node(bit, low, high));

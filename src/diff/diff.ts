@@ -14,14 +14,11 @@ import type { DiagramBudget } from "./diagram.ts";
 import type { DifferenceKind } from "./difference.ts";
 import { EngineJudge } from "./engine.ts";
 import { lastingNotes } from "./notes.ts";
-import { boxesOf, describe, guardWords, nodeOf } from "./region.ts";
+import { boxesOf, describe, guardWords, MOST_REGIONS, nodeOf } from "./region.ts";
 import type { Region } from "./region.ts";
 import { Judge, pointOf, witnessOf } from "./witness.ts";
 
 export const DEFAULT_BUDGET: DiagramBudget = { nodes: 12_000_000, steps: 150_000_000 };
-
-/** More regions of one pair of rules are not told. */
-const MOST_REGIONS = 50_000;
 
 export interface DiffOptions {
   /** One chain alone. */
@@ -150,7 +147,7 @@ async function* differencesOf(
       yield {
         ...{ found: "difference", table, chain: hook, kind: pair.kind },
         ...{ old: answerOf(pair.old, pair.kind), new: answerOf(pair.new, pair.kind) },
-        region: describe(box, space, fields),
+        region: describe(box, packets, space, fields),
         guards: guardWords(box, guards),
         share: space.diagram.density(packets) / 2 ** box.guards.length / whole,
         ...{ witness: witness.line, around: witness.around },

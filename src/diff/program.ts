@@ -37,11 +37,16 @@ export interface ProgramContext {
   readonly rows: Map<string, Node>;
   /** Is given the numbers of all rules that hold or drop somewhere in the region. */
   readonly concerned: Set<number>;
+  /** Outcomes tell what becomes of a packet, and not who decides it: much smaller where many rules do alike. */
+  readonly nameless: boolean;
 }
 
 /** Of programs that are yet to be built. */
-export function freshContext(parts: Pick<ProgramContext, "space" | "outcomes" | "guards" | "notes">): ProgramContext {
-  return { ...parts, shared: new Map(), rows: new Map(), concerned: new Set() };
+export function freshContext(
+  parts: Pick<ProgramContext, "space" | "outcomes" | "guards" | "notes">,
+  nameless = false,
+): ProgramContext {
+  return { ...parts, shared: new Map(), rows: new Map(), concerned: new Set(), nameless };
 }
 
 /** One of the rule sets that are compared. */
@@ -63,6 +68,9 @@ interface Part {
   readonly node: Node;
   readonly length: number;
 }
+
+/** Of outcomes that no rule is told of. */
+const NOBODY = 0;
 
 /** Chains that call one another further down than this are not compared. */
 const MOST_LEVELS = 1_000;
@@ -100,7 +108,7 @@ export class ProgramBuilder {
   builtin(chain: Chain, place = ""): Node {
     const { outcomes } = this.#context;
     const ending: Ending = { kind: chain.policy! };
-    const by = this.#side.policyNumberOf(chain);
+    const by = this.#context.nameless ? NOBODY : this.#side.policyNumberOf(chain);
     return this.#ended(this.#rules(chain, place), ["through", "return"], (effects) =>
       outcomes.leaf({ ending, by, effects }),
     );
@@ -249,14 +257,15 @@ export class ProgramBuilder {
     const { through } = outcomes;
     if (this.#isElsewhere(rule)) return through;
     const { holds, drops, asked } = this.#conditionOf(rule, place);
-    const by = this.#side.numberOf(rule);
-    if (holds !== FALSE || drops !== FALSE) this.#context.concerned.add(by);
+    const number = this.#side.numberOf(rule);
+    const by = this.#context.nameless ? NOBODY : number;
+    if (holds !== FALSE || drops !== FALSE) this.#context.concerned.add(number);
     let node: Node = through;
     if (holds !== FALSE && rule.target !== null)
-      node = diagram.choose(holds, this.#target(rule.target, rule, by, place), through);
+      node = diagram.choose(holds, this.#target(rule.target, rule, by, `${place}/${number}`), through);
     if (drops !== FALSE)
       node = diagram.choose(drops, outcomes.leaf({ ending: { kind: "DROP" }, by, effects: NO_EFFECTS }), node);
-    return this.#noted(rule, removed || !this.#side.isCommon(rule) ? null : by, asked, node);
+    return this.#noted(rule, removed || !this.#side.isCommon(rule) ? null : number, asked, node);
   }
 
   /** What the matches note comes before what becomes of the packet. */
@@ -271,7 +280,7 @@ export class ProgramBuilder {
     }, node);
   }
 
-  #target(target: Target, rule: Rule, by: number, place: string): Node {
+  #target(target: Target, rule: Rule, by: number, way: string): Node {
     const { outcomes, space } = this.#context;
     const { diagram } = space;
     const end = (ending: Ending): Node => outcomes.leaf({ ending, by, effects: NO_EFFECTS });
@@ -286,9 +295,9 @@ export class ProgramBuilder {
       case "RETURN":
         return outcomes.leaf({ ending: { kind: "return" }, by: 0, effects: NO_EFFECTS });
       case "jump":
-        return this.#chain(this.#chainNamed(target.chain), `${place}/${by}`);
+        return this.#chain(this.#chainNamed(target.chain), way);
       case "goto":
-        return this.#ended(this.#chain(this.#chainNamed(target.chain), `${place}/${by}`), ["through"], (effects) =>
+        return this.#ended(this.#chain(this.#chainNamed(target.chain), way), ["through"], (effects) =>
           outcomes.leaf({ ending: { kind: "return" }, by: 0, effects }),
         );
       case "MARK":

@@ -24,6 +24,9 @@ export interface Box {
 /** Fields by name, each with its values as text; a field that is absent is free. */
 export type Region = Readonly<Partial<Record<FieldName, readonly string[]>>>;
 
+/** More regions are not told: of one kind, of one pair of rules, of one chain. */
+export const MOST_REGIONS = 50_000;
+
 /** Boxes are put together as long as there are no more than these. */
 const MOST_MERGED = 20_000;
 
@@ -121,14 +124,18 @@ export function nodeOf(box: Box, { diagram }: Space): Node {
   return box.sets.reduceRight((rest, set) => diagram.and(set, rest), TRUE);
 }
 
-/** `universe` says which values there are of a field at all: one that has all of them is free. */
-export function describe(box: Box, space: Space, universe: ReadonlyMap<FieldName, Node>): Region {
+/**
+ * `universe` says which values there are of a field at all: one that has all of them is free.
+ *
+ * @param packets of the box, as far as there are such: values that other fields rule out are not told
+ */
+export function describe(box: Box, packets: Node, space: Space, universe: ReadonlyMap<FieldName, Node>): Region {
   const { diagram } = space;
   const region: Partial<Record<FieldName, readonly string[]>> = {};
   ALL_FIELDS.forEach((field, index) => {
     const all = universe.get(field.name) ?? TRUE;
-    const set = diagram.and(box.sets[index]!, all);
-    if (set === all) return;
+    if (diagram.and(box.sets[index]!, all) === all) return;
+    const set = diagram.exists(packets, (bit) => bit < field.first || bit >= field.end);
     const words = WORDS[field.name](set, space, all);
     if (words !== null) region[field.name] = words;
   });
