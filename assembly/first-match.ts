@@ -38,14 +38,14 @@ import {
 import { treeOf } from "./program";
 
 /** Packets of a block. */
-const BLOCK: u32 = 256;
+const BLOCK: u32 = 512;
 /** Of packets that are under way, u32 place in the block (times 4), u32 cell. Those of a later part are not all. */
-const PAIRS = memory.data(257 * 8, 64);
+const PAIRS = memory.data(513 * 8, 64);
 /** Pairs that have not come to a leaf after the usual steps. */
-const DEEP = memory.data(257 * 4, 64);
+const DEEP = memory.data(513 * 4, 64);
 
 /** Pairs, times 8, that are worth a round of their own. */
-const FEW: usize = 16 * 8;
+const FEW: usize = 8 * 8;
 
 /** Of the block: its keys, 16 bytes a packet; the next vector of all packets' keys stands so far behind. */
 let keys: usize = 0;
