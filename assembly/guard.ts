@@ -10,13 +10,17 @@
 import {
   CLAUSE_TEST_COUNT,
   CLAUSE_TESTS,
+  FACT_FRAME_SHIFT,
   FIELD_DST,
+  FIELD_FACTS,
   FIELD_IN_IFACE,
   FIELD_LENGTH,
   FIELD_OUT_IFACE,
   FIELD_SRC,
   FIELD_TRANSPORT,
   FIELD_TTL,
+  FRAME_HOST,
+  FRAME_MULTICAST,
   MSS_BROKEN,
   MSS_KNOWN,
   ORIGIN_FLAGS,
@@ -33,6 +37,7 @@ import {
   TEST_BPF,
   TEST_BYTES,
   TEST_C,
+  TEST_CLUSTER,
   TEST_CONNBYTES,
   TEST_CONNECTION,
   TEST_CONNLIMIT,
@@ -65,6 +70,8 @@ import { chance } from "./chance";
 import { asksBytes } from "./bytes";
 import { countConnections, UNCOUNTED } from "./connlimit";
 import { ct, hasCarried, isAsked, TEMPLATE } from "./conntrack";
+import { srcOf } from "./flow";
+import { hashOfOne, scaled, swapped } from "./hash";
 import { belowRate } from "./hashlimit";
 import { inIpset } from "./ipset";
 import { origin } from "./origin";
@@ -174,6 +181,11 @@ export function holds(program: usize, clause: usize, packet: usize): u32 {
       good = hasWayBack(packet, a) != negated;
     } else if (kind == TEST_RANDOM) {
       good = (((draw(b, load<u32>(test, TEST_C)) & 0x7fffffff) < a) as bool) != negated;
+    } else if (kind == TEST_CLUSTER) {
+      takeFromGroup(packet);
+      if (ct == 0) return FAILS;
+      const hash = ct == TEMPLATE ? 0 : hashOfOne(swapped(srcOf(ct, 0)), a);
+      good = ((b >> scaled(hash, load<u32>(test, TEST_C))) & 1) != <u32>negated;
     } else if (kind == TEST_IPSET) {
       good = inIpset(a, packet, load<u32>(test, TEST_FIELD)) != negated;
     } else if (kind == TEST_MAC) {
@@ -224,6 +236,14 @@ export function holds(program: usize, clause: usize, packet: usize): u32 {
     if (!good) return FAILS;
   }
   return HOLDS;
+}
+
+/** A frame that all nodes got is taken for one to this host alone. */
+function takeFromGroup(packet: usize): void {
+  const facts = load<u32>(packet, FIELD_FACTS * 4);
+  const isMulticast = load<u32>(packet, FIELD_DST * 4) >> 28 == 14;
+  if (isMulticast || ((facts >> FACT_FRAME_SHIFT) & 3) != FRAME_MULTICAST) return;
+  store<u32>(packet, facts ^ ((FRAME_MULTICAST ^ FRAME_HOST) << FACT_FRAME_SHIFT), FIELD_FACTS * 4);
 }
 
 /** `value` lies in one of `count` sorted intervals. */

@@ -4,13 +4,10 @@
 // asked for, and begins anew; all such are taken away when there is no more room. Slots are found by linear probing.
 
 import {
-  FIELD_DPORT,
   FIELD_DST,
   FIELD_LENGTH,
   FIELD_PROTO,
-  FIELD_SPORT,
   FIELD_SRC,
-  FIELD_TRANSPORT,
   HASH_BY_DPORT,
   HASH_BY_DST,
   HASH_BY_SPORT,
@@ -39,17 +36,10 @@ import {
   HASHLIMIT_SLOTS,
   HASHLIMIT_SPARE,
   HASHLIMIT_SRC_MASK,
-  ORIGIN_PAYLOAD,
-  ORIGIN_PAYLOAD_BYTES,
-  TRANSPORT_OFFSET_1,
-  UNMODELLED_PAYLOAD,
 } from "../src/layout";
-import { hasPorts } from "./conntrack";
 import { DROPPED, loaded, now } from "./guard";
-import { unmodelled } from "./log";
 import { allocate } from "./memory";
-import { origin } from "./origin";
-import { AH, DCCP, ESP } from "./protocol";
+import { placeOfPorts, showPorts, shownPorts } from "./ports";
 
 const LEAST_SLOTS: u32 = 64;
 const CREDITS: u64 = 1 << 37;
@@ -82,7 +72,10 @@ export function belowRate(number: u32, packet: usize): u32 {
   dst = (parts & HASH_BY_DST) != 0 ? load<u32>(packet, FIELD_DST * 4) & load<u32>(table, HASHLIMIT_DST_MASK) : 0;
   ports = 0;
   if ((parts & (HASH_BY_SPORT | HASH_BY_DPORT)) != 0) {
-    if (!showPorts(packet)) return DROPPED;
+    if (placeOfPorts(load<u32>(packet, FIELD_PROTO * 4)) >= 0) {
+      if (!showPorts(packet)) return DROPPED;
+      ports = shownPorts;
+    }
     if ((parts & HASH_BY_SPORT) == 0) ports &= 0xffff;
     if ((parts & HASH_BY_DPORT) == 0) ports &= 0xffff0000;
   }
@@ -92,26 +85,6 @@ export function belowRate(number: u32, packet: usize): u32 {
   const length = load<u32>(packet, FIELD_LENGTH * 4);
   if ((parts & HASH_OF_WINDOWS) != 0) return inWindow(table, entry, (parts & HASH_OF_BYTES) != 0 ? length : 1);
   return takes(table, entry, (parts & HASH_OF_BYTES) != 0 ? length : 0);
-}
-
-/** proto_ports_offset(): what stands where ports would, of a later fragment, too. False: it is cut off, or not known. */
-function showPorts(packet: usize): bool {
-  const proto = load<u32>(packet, FIELD_PROTO * 4);
-  const plain = proto == DCCP || hasPorts(proto);
-  if (!plain && proto != ESP && proto != AH) return true;
-  const transport = load<u32>(packet, FIELD_TRANSPORT * 4);
-  const first = transport < <u32>TRANSPORT_OFFSET_1;
-  const at: usize = proto == AH ? 4 : 0;
-  if (first && transport < <u32>at + 4) return false;
-  if (first && plain) {
-    ports = (load<u32>(packet, FIELD_SPORT * 4) << 16) | load<u32>(packet, FIELD_DPORT * 4);
-    return true;
-  }
-  const payload = <usize>load<u32>(origin, ORIGIN_PAYLOAD);
-  if (payload == 0) return unmodelled(UNMODELLED_PAYLOAD);
-  if (load<u32>(origin, ORIGIN_PAYLOAD_BYTES) < <u32>at + 4) return false;
-  ports = bswap<u32>(load<u32>(payload + at));
-  return true;
 }
 
 /** A look for old entries has found this one. */

@@ -14,6 +14,7 @@ import {
   ACTION_ECN,
   ACTION_ENDS,
   ACTION_GO_ON,
+  ACTION_HMARK,
   ACTION_IPSET,
   ACTION_SET,
   ACTION_SKIP,
@@ -50,6 +51,7 @@ import {
   TTL_SET,
 } from "../src/layout";
 import { connmark, setTemplate } from "./conntrack";
+import { setHashMark } from "./hmark";
 import { changeIpset } from "./ipset";
 import { clampMss, origin, startOrigin, stripOptions } from "./origin";
 import { is, IS_ANSWER_TO_UNTRACKED } from "./packet";
@@ -286,6 +288,7 @@ export function resume(): void {
 function changes(program: usize, action: u32, clause: usize, packet: usize): bool {
   if (action == ACTION_TCPMSS) return clampMss(packet, load<u32>(clause, CLAUSE_ARG));
   if (action == ACTION_TCPOPTSTRIP) return stripOptions(packet, dataOf(program) + load<u32>(clause, CLAUSE_ARG));
+  if (action == ACTION_HMARK) return setHashMark(packet, dataOf(program) + load<u32>(clause, CLAUSE_ARG));
   if (action == ACTION_ECN) {
     const transport = load<u32>(packet, FIELD_TRANSPORT * 4);
     if (transport < 20 || transport >= <u32>TRANSPORT_OFFSET_1) return false;

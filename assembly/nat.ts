@@ -67,6 +67,7 @@ import {
   zonesOfFlow,
 } from "./flow";
 import { draw } from "./guard";
+import { hashOfFour, scaled, swapped } from "./hash";
 import { GRE, ICMP, TCP } from "./protocol";
 
 /** A port was drawn by lot for the packet. */
@@ -76,58 +77,12 @@ export function setChosen(value: bool): void {
   chosen = value;
 }
 
-/** Bytes of a u32 as they lie in the kernel's memory. */
-function swapped(value: u32): u32 {
-  return (value >> 24) | ((value >> 8) & 0xff00) | ((value << 8) & 0xff0000) | (value << 24);
-}
-
-/** jhash2() of four words of which all but the first are 0 (include/linux/jhash.h). */
-function hashAddress(word: u32, initial: u32): u32 {
-  let a: u32 = 0xdeadbeef + 16 + initial;
-  let b = a;
-  let c = a;
-  a += word;
-  a -= c;
-  a ^= rotl(c, 4);
-  c += b;
-  b -= a;
-  b ^= rotl(a, 6);
-  a += c;
-  c -= b;
-  c ^= rotl(b, 8);
-  b += a;
-  a -= c;
-  a ^= rotl(c, 16);
-  c += b;
-  b -= a;
-  b ^= rotl(a, 19);
-  a += c;
-  c -= b;
-  c ^= rotl(b, 4);
-  b += a;
-  c ^= b;
-  c -= rotl(b, 14);
-  a ^= c;
-  a -= rotl(c, 11);
-  b ^= a;
-  b -= rotl(a, 25);
-  c ^= b;
-  c -= rotl(b, 16);
-  a ^= c;
-  a -= rotl(c, 4);
-  b ^= a;
-  b -= rotl(a, 14);
-  c ^= b;
-  c -= rotl(b, 24);
-  return c;
-}
-
 /** find_best_ips_proto(). */
 function pickAddress(src: u32, dst: u32, lo: u32, hi: u32, persistent: bool, zone: u32): u32 {
   if (lo == hi) return lo;
-  const hash = hashAddress(swapped(src), persistent ? 0 : swapped(dst) ^ zone);
+  const hash = hashOfFour(swapped(src), persistent ? 0 : swapped(dst) ^ zone);
   // of 2^32 addresses the kernel counts 0
-  return lo + <u32>((<u64>hash * <u64>(hi - lo + 1)) >> 32);
+  return lo + scaled(hash, hi - lo + 1);
 }
 
 // -- the tuple

@@ -147,6 +147,8 @@ export const ACTION_CONNMARK = 8;
 export const ACTION_CT = 9;
 /** Turns options of TCP into NOPs, then goes on; drops the packet if its header is broken. Bit n of eight words at `arg` of the program's data: kind n. */
 export const ACTION_TCPOPTSTRIP = 10;
+/** Gives the mark of the HMARK record at `arg` of the program's data, then goes on. */
+export const ACTION_HMARK = 11;
 /** Changes set number `arg` as `field` says (SHOW_ and IPSET_ bits), with timeout `arg2` (NONE: its own), then goes on. */
 export const ACTION_IPSET = 12;
 /** From here on an action ends the look-up. */
@@ -304,6 +306,8 @@ export const TIME_WEEKDAYS = 20;
 
 /** The way back to the source leads out by the interface that it came in by: a: RPFILTER_ bits. */
 export const TEST_RPFILTER = 26;
+/** Bit n of b: connections whose source has hash n of c, by seed a. A frame to a group then counts as one to the host. */
+export const TEST_CLUSTER = 27;
 export const RPFILTER_LOOSE = 1;
 export const RPFILTER_VALID_MARK = 2;
 export const RPFILTER_ACCEPT_LOCAL = 4;
@@ -520,6 +524,28 @@ export const ORIGIN_ODD_OPTION = 8;
 export const MSS_KNOWN = 0x10000;
 export const MSS_BROKEN = 0x20000;
 export const ORIGIN_FLAGS_KNOWN = 0x100;
+
+/*
+ * HMARK record: 36 bytes.
+ *
+ *   0  u32  flags      HMARK_
+ *   4  u32  srcMask, 8 u32 dstMask
+ *  12  u32  portMask, 16 u32 portSet   the source port in the upper half
+ *  20  u32  protoMask
+ *  24  u32  seed
+ *  28  u32  modulus, 32 u32 offset
+ */
+export const HMARK_FLAGS = 0;
+export const HMARK_SRC_MASK = 4;
+export const HMARK_DST_MASK = 8;
+export const HMARK_PORT_MASK = 12;
+export const HMARK_PORT_SET = 16;
+export const HMARK_PROTO_MASK = 20;
+export const HMARK_SEED = 24;
+export const HMARK_MODULUS = 28;
+export const HMARK_OFFSET = 32;
+/** Of the connection. */
+export const HMARK_CT = 1;
 
 /*
  * NAT record: 24 bytes.

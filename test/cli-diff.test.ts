@@ -286,6 +286,17 @@ test("what cannot be known may be assumed, hosts resolved, sets loaded", async (
   assert.match(misspelt.stderr, /--assume 'cpus=match': iptables has no match cpus/);
 });
 
+test("a match that changes what another asks is not compared beside it", async (context) => {
+  const cluster = "-A INPUT -m cluster --cluster-total-nodes 2 --cluster-local-node 1 --cluster-hash-seed 7";
+  const files = temporaryFiles(context, {
+    old: FILTER([cluster, "-A INPUT -m pkttype --pkt-type multicast -j DROP"]),
+    other: FILTER(["-A INPUT -m pkttype --pkt-type multicast -j DROP"]),
+  });
+  const answer = await verdictree("diff", files.old, files.other);
+  assert.equal(answer.code, 2);
+  assert.match(answer.stderr, /match pkttype beside match cluster is not compared/);
+});
+
 test("diff wants two files and a chain that there is", async () => {
   assert.equal((await verdictree("diff", RULES)).code, 2);
   assert.equal((await verdictree("diff", RULES, RULES, "--chain", "filter:DOCKER")).code, 2);

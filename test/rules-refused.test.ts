@@ -307,6 +307,8 @@ test("what is parsed and not modelled is refused for running, with its rule", ()
     "*filter\n-A INPUT -m time --timestart 01:00 --kerneltz\nCOMMIT\n": /--kerneltz of match time/,
     '*filter\n-A INPUT -m bpf --bytecode "2,32 0 0 4294963204,22 0 0 0"\nCOMMIT\n':
       /match bpf that asks for 4294963204, .* is not modelled/,
+    "*filter\n-A FORWARD -p tcp -j SYNPROXY\nCOMMIT\n":
+      /target SYNPROXY, whose cookies are a secret of the host, is not/,
     "*filter\n-A FORWARD -j TEE --gateway 10.0.0.1\nCOMMIT\n": /target TEE is not modelled$/m,
     "*filter\n-A INPUT -m set --match-set a src\n-A INPUT -p tcp -m osf --genre Linux\nCOMMIT\n":
       /set a, which is not loaded \(--ipset\), .*; so it is in filter INPUT:2 \(match osf\)/,

@@ -77,6 +77,7 @@ import {
   STRING_MAY_MISS,
   TEST_BPF,
   TEST_CHUNKS,
+  TEST_CLUSTER,
   TEST_CONNBYTES,
   TEST_CONNECTION,
   TEST_CONNLIMIT,
@@ -488,6 +489,9 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
       case "socket":
         pure();
         both(FIELD_SRC, EMPTY);
+        return;
+      case "cluster":
+        guard({ ...match, kind: TEST_CLUSTER });
         return;
       case "connbytes": {
         pure();

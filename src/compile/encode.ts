@@ -36,6 +36,7 @@ import {
   TEST_BYTES,
   TEST_C,
   TEST_CHUNKS,
+  TEST_CLUSTER,
   TEST_CONNBYTES,
   TEST_CONNECTION,
   TEST_CONNLIMIT,
@@ -301,6 +302,8 @@ function wordsOf(test: Test, list: number): TestWords {
       return { field: test.flags, a: test.list, b: test.seconds, c: test.hits };
     case TEST_CONNECTION:
       return { field: test.what, a: test.a, b: test.b, c: Number(test.without) };
+    case TEST_CLUSTER:
+      return { a: test.seed, b: test.mask, c: test.nodes };
     case TEST_CONNBYTES:
       return { field: test.what, a: list };
     case TEST_CONNLIMIT:

@@ -38,6 +38,7 @@ import {
   ACTION_DROP,
   ACTION_ECN,
   ACTION_GO_ON,
+  ACTION_HMARK,
   ACTION_IPSET,
   ACTION_MASQUERADE,
   ACTION_REDIRECT,
@@ -55,6 +56,7 @@ import {
   FIELD_TOS,
   FIELD_TRANSPORT,
   FIELD_TTL,
+  HMARK_CT,
   NAT_ADDRESS_HI,
   NAT_ADDRESS_LO,
   NAT_ADDRESSES,
@@ -84,6 +86,7 @@ import type {
   Chain,
   ConnmarkTarget,
   CtTarget,
+  HmarkTarget,
   NatRange,
   RejectKind,
   Rule,
@@ -169,6 +172,7 @@ function fieldsChangedBy({ rules }: Chain): number {
 function fieldsChanged(target: Target): number {
   switch (target.kind) {
     case "MARK":
+    case "HMARK":
       return 1 << FIELD_MARK;
     case "CONNMARK":
       return target.op === "restore" ? 1 << FIELD_MARK : 0;
@@ -343,6 +347,10 @@ class Lowering {
       }
       case "TCPOPTSTRIP": {
         this.#builder.add(boxes, ACTION_TCPOPTSTRIP, { ...options, record: bitsOf(target.options) });
+        return;
+      }
+      case "HMARK": {
+        this.#builder.add(boxes, ACTION_HMARK, { ...options, record: hmarkRecord(target) });
         return;
       }
       case "ECN": {
@@ -545,6 +553,11 @@ function natRecord(range: NatRange): readonly number[] {
   words[NAT_PORT_HI / 4] = range.ports?.hi ?? 0;
   words[NAT_BASE_PORT / 4] = range.basePort ?? 0;
   return words;
+}
+
+function hmarkRecord(target: HmarkTarget): readonly number[] {
+  const { ct, srcMask, dstMask, portMask, portSet, protoMask, seed, modulus, offset } = target;
+  return [ct ? HMARK_CT : 0, srcMask, dstMask, portMask, portSet, protoMask, seed, modulus, offset];
 }
 
 /** Of numbers 0 to 255 a bit each. */

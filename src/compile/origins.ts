@@ -1,13 +1,19 @@
 // Does the rule set ask more of a packet than its record tells: its frame, its socket, its TCP options?
 
 import { rulesOf } from "../rules/ruleset.ts";
-import { PROTO_AH, PROTO_ESP } from "../net/protocol.ts";
-import type { Match, Rule, Ruleset } from "../rules/ruleset.ts";
+import { PROTO_AH, PROTO_ESP, PROTO_ICMP } from "../net/protocol.ts";
+import type { Match, Rule, Ruleset, Target } from "../rules/ruleset.ts";
 
 /** The rule asks for bytes behind the IP header, of packets in one piece too. */
-export function asksPayload({ header: { proto }, matches }: Rule): boolean {
+export function asksPayload({ header: { proto }, matches, target }: Rule): boolean {
   const hasPorts = proto !== null && !proto.negated && proto.proto !== PROTO_ESP && proto.proto !== PROTO_AH;
+  if (hashesBytes(target) && !(hasPorts && proto.proto !== PROTO_ICMP)) return true;
   return matches.some((match) => matchAsksPayload(match) || (asksPorts(match) && !hasPorts));
+}
+
+/** ... and what ICMP errors quote. */
+function hashesBytes(target: Target | null): boolean {
+  return target?.kind === "HMARK" && !target.ct;
 }
 
 /** Of ESP, AH and later fragments it reads what stands where ports would. */
@@ -37,7 +43,10 @@ function matchAsksPayload(match: Match): boolean {
 }
 
 export function needsPayload(ruleset: Ruleset): boolean {
-  return rulesOf(ruleset).some(({ matches }) => matches.some((match) => matchAsksPayload(match) || asksPorts(match)));
+  return rulesOf(ruleset).some(
+    ({ matches, target }) =>
+      hashesBytes(target) || matches.some((match) => matchAsksPayload(match) || asksPorts(match)),
+  );
 }
 
 export function needsOrigins(ruleset: Ruleset): boolean {

@@ -24,6 +24,7 @@ import {
   NONE,
   TEST_BPF,
   TEST_CHUNKS,
+  TEST_CLUSTER,
   TEST_CONNLIMIT,
   TEST_DCCP_OPTION,
   TEST_DCCP_TYPES,
@@ -146,6 +147,13 @@ export type Test =
   | { readonly kind: typeof TEST_TIME; readonly time: TimeMatch }
   | { readonly kind: typeof TEST_RPFILTER; readonly flags: number; readonly negated: boolean }
   | { readonly kind: typeof TEST_BPF; readonly program: readonly BpfInstruction[] }
+  | {
+      readonly kind: typeof TEST_CLUSTER;
+      readonly nodes: number;
+      readonly mask: number;
+      readonly seed: number;
+      readonly negated: boolean;
+    }
   | { readonly kind: typeof TEST_SOCKET; readonly negated: boolean }
   | {
       readonly kind: typeof TEST_SPI;
@@ -170,8 +178,9 @@ export type Test =
     }
   | { readonly kind: typeof TEST_MSS; readonly lo: number; readonly hi: number; readonly negated: boolean };
 
-/** TEST_MSS, TEST_INTACT and those that ask for the payload drop broken packets. */
+/** TEST_MSS, TEST_INTACT and those that ask for the payload drop broken packets; TEST_CLUSTER changes what the frame is taken for. */
 const REMEMBERING: readonly Test["kind"][] = [
+  TEST_CLUSTER,
   TEST_LIMIT,
   TEST_NTH,
   TEST_RANDOM,

@@ -1,12 +1,17 @@
 // Does the rule set make the kernel track connections? It does so only where a loaded rule needs it (nf_ct_netns_get()).
 
 import { rulesOf } from "../rules/ruleset.ts";
-import type { Match, Ruleset, Target } from "../rules/ruleset.ts";
+import { nameOfMatch } from "../rules/names.ts";
+import type { Ruleset, Target } from "../rules/ruleset.ts";
 
-const MATCHES: readonly Match["kind"][] = ["conntrack", "state", "connmark", "connbytes", "connlimit"];
+const MATCHES = [
+  ...["conntrack", "state", "connmark", "connbytes", "connlimit", "cluster"],
+  // which may be assumed
+  ...["connlabel", "helper"],
+];
 const TARGETS: readonly Target["kind"][] = [
   ...(["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP"] as const),
-  ...(["CT", "NOTRACK", "CONNMARK"] as const),
+  ...(["CT", "NOTRACK", "CONNMARK", "CONNSECMARK"] as const),
 ];
 
 /** Are fragments put together in front of all rules though connections may not be tracked (nf_defrag_ipv4_enable())? */
@@ -26,7 +31,7 @@ export function needsTracking(ruleset: Ruleset): boolean {
     table.chains.some((chain) =>
       chain.rules.some((rule) => {
         if (rule.target !== null && TARGETS.includes(rule.target.kind)) return true;
-        return rule.matches.some(({ kind }) => MATCHES.includes(kind));
+        return rule.matches.some((match) => MATCHES.includes(nameOfMatch(match)));
       }),
     ),
   );

@@ -14,7 +14,7 @@
 
 import type { RuleRef } from "../classifier.ts";
 import { rulesOf } from "../rules/ruleset.ts";
-import type { Chain, Hook, Rule, Ruleset, Table, TableName } from "../rules/ruleset.ts";
+import type { Chain, Hook, Match, Rule, Ruleset, Table, TableName } from "../rules/ruleset.ts";
 import { needsTracking } from "../compile/tracking.ts";
 import { RuleError } from "../rules/error.ts";
 import { align, tableOf } from "./alignment.ts";
@@ -87,7 +87,7 @@ export function compareChain(
   const outcomes = new Outcomes(diagram);
   const tables = [oldRuleset, newRuleset].map((ruleset) => tableOf(ruleset, tableName)) as [Table, Table];
   const rules = rulesOf({ tables });
-  refuseLengthBehindMss(rules);
+  refuseWhatIsChanged(rules);
 
   const { fields, ties, universe } = universeOf(tableName, hook, rules, rulesets.every(needsTracking), space);
 
@@ -181,17 +181,18 @@ function reachOf(
   return { alignment, reach };
 }
 
-/** The option that TCPMSS adds makes the packet longer. */
-export function refuseLengthBehindMss(rules: readonly Rule[]): void {
-  if (!rules.some(({ target }) => target?.kind === "TCPMSS")) return;
-  const rule = rules.find(({ matches }) => matches.some(({ kind }) => kind === "length"));
-  if (rule !== undefined)
-    throw new RuleError(
-      "match length beside target TCPMSS is not compared",
-      rule.position,
-      rule.text,
-      rule.text.length,
-    );
+/** The option that TCPMSS adds makes the packet longer, and cluster takes a frame to a group for one to the host. */
+export function refuseWhatIsChanged(rules: readonly Rule[]): void {
+  const asking = (kind: Match["kind"]): Rule | undefined =>
+    rules.find(({ matches }) => matches.some((match) => match.kind === kind));
+  const refuse = (rule: Rule | undefined, words: string): void => {
+    if (rule !== undefined) {
+      throw new RuleError(`${words} is not compared`, rule.position, rule.text, rule.text.length);
+    }
+  };
+  if (rules.some(({ target }) => target?.kind === "TCPMSS"))
+    refuse(asking("length"), "match length beside target TCPMSS");
+  if (asking("cluster") !== undefined) refuse(asking("pkttype"), "match pkttype beside match cluster");
 }
 
 interface Leaf {

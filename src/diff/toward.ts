@@ -20,7 +20,7 @@ import { RuleError } from "../rules/error.ts";
 import type { Chain, Hook, NatRange, Rule, Ruleset, TableName } from "../rules/ruleset.ts";
 import { align, tableOf } from "./alignment.ts";
 import type { AlignedSide } from "./alignment.ts";
-import { refuseLengthBehindMss } from "./compare.ts";
+import { refuseWhatIsChanged } from "./compare.ts";
 import { TYPE_NUMBERS } from "./condition.ts";
 import { BudgetError, Diagram, FALSE, TRUE } from "./diagram.ts";
 import type { DiagramBudget, Node } from "./diagram.ts";
@@ -224,7 +224,7 @@ export class Backwards {
     const table = tableOf(this.#ruleset, tableName);
     const side = this.#sideOf(tableName);
     const rules = table.chains.flatMap((chain) => chain.rules);
-    refuseLengthBehindMss(rules);
+    refuseWhatIsChanged(rules);
     const ruleOf = new Map(rules.map((rule) => [side.numberOf(rule), rule]));
     const context = { space: this.#space, outcomes: this.#outcomes, guards: this.#guards, notes: this.#notes };
     const whole = freshContext(context);

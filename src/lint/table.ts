@@ -13,7 +13,7 @@ import type { RuleRef } from "../classifier.ts";
 import { needsTracking } from "../compile/tracking.ts";
 import { align } from "../diff/alignment.ts";
 import type { Alignment } from "../diff/alignment.ts";
-import { refuseLengthBehindMss, universeOf } from "../diff/compare.ts";
+import { refuseWhatIsChanged, universeOf } from "../diff/compare.ts";
 import { conditionOf } from "../diff/condition.ts";
 import { Diagram, FALSE, TRUE } from "../diff/diagram.ts";
 import type { DiagramBudget, Node, Operation } from "../diff/diagram.ts";
@@ -65,7 +65,7 @@ export class TableLint {
   constructor(ruleset: Ruleset, table: Table, budget: DiagramBudget) {
     const diagram = new Diagram(budget);
     const rules = rulesOf({ tables: [table] });
-    refuseLengthBehindMss(rules);
+    refuseWhatIsChanged(rules);
     this.#byName = new Map(table.chains.map((chain) => [chain.name, chain]));
     this.#alignment = align(table, table);
     this.#space = new Space(diagram, new InterfaceClasses([ruleset]));

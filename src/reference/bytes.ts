@@ -28,7 +28,8 @@ import type { Skb } from "./skb.ts";
 
 const PLAIN_HEADER = 20;
 
-function bytesOf(packet: Packet): Uint8Array {
+/** From its IP header on, which has no options. Throws UnsupportedError where they are not known. */
+export function bytesOf(packet: Packet): Uint8Array {
   if (packet.headerLength > PLAIN_HEADER) throw new UnsupportedError(BYTES_NOT_KNOWN, null);
   return encode(packet, payloadOf(packet));
 }

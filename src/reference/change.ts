@@ -8,6 +8,7 @@ import { clamped, stripped, tcpHeaderBytes, withFlags } from "../packet/tcp.ts";
 import type { ModelledTarget } from "../rules/modelled.ts";
 import type { EcnTarget, Rule, TcpmssTarget, TtlTarget } from "../rules/ruleset.ts";
 import { setConnmark, setTemplate } from "./connmatch.ts";
+import { setHashMark } from "./hmark.ts";
 import type { World } from "./match.ts";
 import type { Skb } from "./skb.ts";
 
@@ -70,6 +71,9 @@ export function change(target: PassingTarget, rule: Rule, skb: Skb, world: World
     }
     case "SET":
       world.memory.sets.change(target, skb);
+      return "go on";
+    case "HMARK":
+      setHashMark(target, skb);
       return "go on";
     case "CONNMARK":
       setConnmark(target, skb);

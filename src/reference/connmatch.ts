@@ -7,6 +7,7 @@ import { contains } from "../net/range.ts";
 import type { Range } from "../net/range.ts";
 import type {
   AddressTest,
+  ClusterMatch,
   ConnbytesMatch,
   ConnmarkMatch,
   ConnmarkTarget,
@@ -18,7 +19,9 @@ import type {
   StateMatch,
 } from "../rules/ruleset.ts";
 import type { Connection, Direction } from "./connection.ts";
+import { hashOf, inMemory, scaled } from "./hash.ts";
 import type { Memory } from "./memory.ts";
+import { isMulticast } from "./routing.ts";
 import type { Skb } from "./skb.ts";
 
 /** @param now seconds on the packets' clock */
@@ -52,7 +55,7 @@ export function meetsConntrack(match: ConntrackMatch, skb: Skb, now: number): bo
 }
 
 /** What rules take for the packet's connection: in raw, behind CT, that is the template. */
-function seenOn({ attached, template }: Skb): { connection: Connection; direction: Direction } | null {
+export function seenOn({ attached, template }: Skb): { connection: Connection; direction: Direction } | null {
   if (attached != null) return attached;
   return template == null ? null : { connection: template.connection, direction: "original" };
 }
@@ -82,6 +85,16 @@ export function meetsConnbytes({ lo, hi, negated, mode, dir }: ConnbytesMatch, {
   const average = packets === 0 ? 0 : Math.floor(bytes / packets);
   const value = BigInt({ packets, bytes, avgpkt: average }[mode]);
   return (lo <= value && value <= hi) !== negated;
+}
+
+/** xt_cluster_mt() in net/netfilter/xt_cluster.c. A frame to a group brings it to all nodes; each takes it for one to itself. */
+export function meetsCluster({ nodes, mask, seed, negated }: ClusterMatch, skb: Skb): boolean {
+  if (skb.frame === "multicast" && !isMulticast(skb.packet.dst)) skb.frame = "host";
+  const { attached, template } = skb;
+  if (attached == null && template == null) return false;
+  // a template has no addresses
+  const hash = attached == null ? 0 : hashOf([inMemory(attached.connection.original.src)], seed);
+  return (((mask >>> scaled(hash, nodes)) & 1) === 1) !== negated;
 }
 
 export function setConnmark(target: ConnmarkTarget, skb: Skb): void {

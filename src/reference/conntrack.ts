@@ -9,6 +9,7 @@ import { u16At } from "../packet/bytes.ts";
 import { hasBadCoverage, ICMP_ERRORS } from "../packet/decode.ts";
 import type { Packet } from "../packet/packet.ts";
 import { rulesOf } from "../rules/ruleset.ts";
+import { nameOfMatch } from "../rules/names.ts";
 import type { Match, Ruleset, Target } from "../rules/ruleset.ts";
 import type { Connection, Connections, Direction, Zone } from "./connection.ts";
 import type { Attached } from "./skb.ts";
@@ -28,7 +29,17 @@ const OWN_ACCOUNTS: readonly number[] = [PROTO_TCP, PROTO_SCTP];
 /** An exchange of datagrams that lasts so long is a stream. */
 const STREAM_SECONDS = 2;
 
-const TRACKING_TARGETS = ["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP", "CT", "NOTRACK", "CONNMARK"];
+const TRACKING_TARGETS = [
+  "DNAT",
+  "SNAT",
+  "MASQUERADE",
+  "REDIRECT",
+  "NETMAP",
+  "CT",
+  "NOTRACK",
+  "CONNMARK",
+  "CONNSECMARK",
+];
 
 /** Connections are tracked if the host has it on, or any rule of any table needs it. */
 export function tracks(ruleset: Ruleset, host: Host): boolean {
@@ -37,8 +48,11 @@ export function tracks(ruleset: Ruleset, host: Host): boolean {
   );
 }
 
-function matchTracks({ kind }: Match): boolean {
-  return ["conntrack", "state", "connmark", "connbytes", "connlimit"].includes(kind);
+const TRACKING_MATCHES = ["conntrack", "state", "connmark", "connbytes", "connlimit", "cluster", "connlabel", "helper"];
+
+/** Whatever is assumed of it. */
+function matchTracks(match: Match): boolean {
+  return TRACKING_MATCHES.includes(nameOfMatch(match));
 }
 
 function targetTracks(target: Target | null): boolean {

@@ -29,7 +29,7 @@ import type {
 import { modelledMatch } from "../rules/modelled.ts";
 import { meetsBpf, meetsString, meetsU32 } from "./bytes.ts";
 import { meetsConnlimit } from "./connlimit.ts";
-import { meetsConnbytes, meetsConnmark, meetsConntrack, meetsState } from "./connmatch.ts";
+import { meetsCluster, meetsConnbytes, meetsConnmark, meetsConntrack, meetsState } from "./connmatch.ts";
 import type { Tuple } from "../classifier.ts";
 import type { Connection, Zone } from "./connection.ts";
 import { meetsDccp, meetsSctp, meetsSpi, meetsTcpOption, shows } from "./payload.ts";
@@ -212,6 +212,8 @@ function meets(given: Match, place: MatchPlace, skb: Skb, world: World): Holds {
       return match.holds;
     case "connmark":
       return meetsConnmark(match, skb);
+    case "cluster":
+      return meetsCluster(match, skb);
     case "connbytes":
       return meetsConnbytes(match, skb);
     case "connlimit":

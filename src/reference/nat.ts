@@ -13,6 +13,7 @@ import type { Endpoints } from "../packet/rewrite.ts";
 import type { NatRange } from "../rules/ruleset.ts";
 import type { Connection, Connections } from "./connection.ts";
 import { opposite, tupleIn } from "./connection.ts";
+import { hashOfFour, inMemory, scaled } from "./hash.ts";
 import type { Attached } from "./skb.ts";
 import { TCP_STATE_NAMES } from "./tcp.ts";
 import { inverse, PORT_PROTOCOLS, PROTO_GRE, sameTuple } from "./tuple.ts";
@@ -190,16 +191,12 @@ function readdressed(tuple: Tuple, side: Side, { addresses, persistent }: NatRan
 /** By a hash, so that a client keeps its address (towards a destination, or `persistent` towards all). */
 function chooseAddress({ src, dst }: Tuple, { lo, hi }: Range, persistent: boolean, zone: number): number {
   if (lo === hi) return lo;
-  const hash = jhash(inMemory(src), persistent ? 0 : (inMemory(dst) ^ zone) >>> 0);
+  const hash = hashOfFour(inMemory(src), persistent ? 0 : (inMemory(dst) ^ zone) >>> 0);
   // of 2^32 addresses the kernel counts 0
   const size = (hi - lo + 1) % 2 ** 32;
-  return lo + Number((BigInt(hash) * BigInt(size)) >> 32n);
+  return lo + scaled(hash, size);
 }
 
-/** The word as it lies in the memory of a little-endian machine. */
-function inMemory(address: number): number {
-  return ((address >>> 24) | ((address >>> 8) & 0xff00) | ((address << 8) & 0xff0000) | (address << 24)) >>> 0;
-}
 // Packets
 
 /** The packet as its connection has it; null: it cannot be written, and is dropped (nf_nat_packet()). */
@@ -257,36 +254,4 @@ function isWritable({ proto, payload }: Packet, side: Side): boolean {
   if (proto !== PROTO_GRE) return true;
   const version = (payload[1] ?? 0) & GRE_VERSION_MASK;
   return payload.length >= GRE_SHOWN_BYTES && (side === "source" || version <= 1);
-}
-
-/** jhash2() of include/linux/jhash.h over the four words [word, 0, 0, 0]. */
-function jhash(word: number, initial: number): number {
-  const start = (0xdeadbeef + (4 << 2) + initial) | 0;
-  let [a, b, c] = [start + word, start, start].map((value) => value | 0) as [number, number, number];
-  // __jhash_mix()
-  a = (a - c) ^ rotate(c, 4);
-  c = (c + b) | 0;
-  b = (b - a) ^ rotate(a, 6);
-  a = (a + c) | 0;
-  c = (c - b) ^ rotate(b, 8);
-  b = (b + a) | 0;
-  a = (a - c) ^ rotate(c, 16);
-  c = (c + b) | 0;
-  b = (b - a) ^ rotate(a, 19);
-  a = (a + c) | 0;
-  c = (c - b) ^ rotate(b, 4);
-  b = (b + a) | 0;
-  // __jhash_final(); the last word is 0
-  c = ((c ^ b) - rotate(b, 14)) | 0;
-  a = ((a ^ c) - rotate(c, 11)) | 0;
-  b = ((b ^ a) - rotate(a, 25)) | 0;
-  c = ((c ^ b) - rotate(b, 16)) | 0;
-  a = ((a ^ c) - rotate(c, 4)) | 0;
-  b = ((b ^ a) - rotate(a, 14)) | 0;
-  c = ((c ^ b) - rotate(b, 24)) | 0;
-  return c >>> 0;
-}
-
-function rotate(value: number, bits: number): number {
-  return (value << bits) | (value >>> (32 - bits));
 }

@@ -20,7 +20,7 @@ export interface Skb {
   readonly sourceTranslated: boolean;
   readonly destinationTranslated: boolean;
   /** How the frame came; `loopback`: a copy of what the host has sent to a group; absent: to this host alone. */
-  readonly frame?: Arrival["frame"] | "loopback";
+  frame?: Arrival["frame"] | "loopback";
   /** Its source address; absent or null: there is no frame. */
   readonly srcMac?: number | null;
   /** The socket that sent it; `kernel`: one of the kernel's own; absent or null: none of this host. */

@@ -4,7 +4,18 @@ import { unknownLoad } from "../net/bpf.ts";
 import { RuleError } from "./error.ts";
 import { nameOfMatch } from "./names.ts";
 import { rulesOf, SET_TYPES } from "./ruleset.ts";
-import type { HashlimitMatch, IpSet, Match, Rule, Ruleset, SetRef, TableName, Target } from "./ruleset.ts";
+import type {
+  HashlimitMatch,
+  IpSet,
+  Match,
+  OpaqueMatch,
+  OpaqueTarget,
+  Rule,
+  Ruleset,
+  SetRef,
+  TableName,
+  Target,
+} from "./ruleset.ts";
 
 /** What rules name and share. */
 export interface Named {
@@ -80,33 +91,19 @@ function refuse(rule: Rule, reason: string): never {
   throw new RuleError(reason, rule.position, rule.text, rule.text.length);
 }
 
-const UNMODELLED_MATCHES = ["cluster", "opaque"] as const;
-
-const UNMODELLED_TARGETS = ["HMARK", "opaque"] as const;
-
-type UnmodelledMatch = Extract<Match, { readonly kind: (typeof UNMODELLED_MATCHES)[number] }>;
-type UnmodelledTarget = Extract<Target, { readonly kind: (typeof UNMODELLED_TARGETS)[number] }>;
 /** What reference and engine know. */
-export type ModelledMatch = Exclude<Match, UnmodelledMatch>;
-export type ModelledTarget = Exclude<Target, UnmodelledTarget>;
+export type ModelledMatch = Exclude<Match, OpaqueMatch>;
+export type ModelledTarget = Exclude<Target, OpaqueTarget>;
 
 /** The match itself, of a rule set that was not refused. */
 export function modelledMatch(match: Match): ModelledMatch {
-  if (isUnmodelledMatch(match)) throw new Error(`match ${match.kind} was to be refused`);
+  if (match.kind === "opaque") throw new Error(`match ${match.name} was to be refused`);
   return match;
 }
 
 export function modelledTarget(target: Target): ModelledTarget {
-  if (isUnmodelledTarget(target)) throw new Error(`target ${target.kind} was to be refused`);
+  if (target.kind === "opaque") throw new Error(`target ${target.name} was to be refused`);
   return target;
-}
-
-function isUnmodelledMatch(match: Match): match is UnmodelledMatch {
-  return (UNMODELLED_MATCHES as readonly Match["kind"][]).includes(match.kind);
-}
-
-function isUnmodelledTarget(target: Target): target is UnmodelledTarget {
-  return (UNMODELLED_TARGETS as readonly Target["kind"][]).includes(target.kind);
 }
 
 /** Matches on bytes of a packet, which need not be given. */
@@ -119,8 +116,9 @@ export function isUnknown(match: Match, named: Named): boolean {
 
 /** Of what it is that it cannot be run; null: it can. */
 function whatOfMatch(match: Match, { sets, hashTables }: Named): string | null {
-  if (isUnmodelledMatch(match)) return `match ${nameOfMatch(match)}`;
   switch (match.kind) {
+    case "opaque":
+      return `match ${match.name}`;
     case "set": {
       const set = sets.get(match.name);
       if (set === undefined) return `set ${match.name}, which is not loaded (--ipset),`;
@@ -169,9 +167,16 @@ function whatOfFrame({ name, sides }: SetRef, sets: Named["sets"]): string | nul
   return waits ? `an element of set ${name} without a MAC address` : null;
 }
 
+/** Of targets, why they never will be. */
+const WHY_NOT: Readonly<Record<string, string>> = {
+  SYNPROXY: ", whose cookies are a secret of the host,",
+  CLUSTERIP: ", which kernels no longer have,",
+};
+
 function whatOfTarget(target: Target, { sets }: Named, table: TableName): string | null {
-  if (isUnmodelledTarget(target)) return `target ${target.kind === "opaque" ? target.name : target.kind}`;
   switch (target.kind) {
+    case "opaque":
+      return `target ${target.name}${WHY_NOT[target.name] ?? ""}`;
     case "SET": {
       const refs = [target.add, target.del, target.map].filter((ref) => ref !== null);
       const missing = refs.find(({ name }) => !sets.has(name));

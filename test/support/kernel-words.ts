@@ -99,6 +99,7 @@ function drawEverywhere(draw: Draw, { table, hook, clock }: Site): string {
     [5, () => drawString(draw)],
     [4, () => `-m u32 ${not(draw)}--u32 "${drawU32(draw)}"`],
     [4, () => `-m bpf --bytecode "${drawBpf(draw)}"`],
+    [3, () => `-m cluster ${drawCluster(draw)}`],
     [2, () => `${policy} --pol ${draw.pick(["none", "ipsec", "ipsec --proto esp"])}`],
     [["PREROUTING", "INPUT"].includes(hook) ? 2 : 0, () => `-m socket${draw.pick(["", " --transparent"])}`],
   ])();
@@ -117,6 +118,32 @@ function drawString(draw: Draw): string {
     ...(from === 0 ? [] : [`--from ${from}`]),
     ...(draw.chance(0.3) ? [`--to ${from + draw.pick([0, 1, 6, 7, 20, 36])}`] : []),
     ...(draw.chance(0.4) ? ["--icase"] : []),
+  ].join(" ");
+}
+
+function drawCluster(draw: Draw): string {
+  const nodes = draw.pick([1, 2, 3, 16, 32]);
+  const local = draw.chance(0.5)
+    ? `--cluster-local-node ${draw.between(1, nodes)}`
+    : `--cluster-local-nodemask ${draw.between(1, Math.min(32, 2 ** nodes - 1))}`;
+  return `--cluster-total-nodes ${nodes} ${not(draw)}${local} --cluster-hash-seed ${draw.pick([0, 7, 0xdeadbeef])}`;
+}
+
+function drawHmark(draw: Draw): string {
+  const parts = draw.some(["src", "dst", "sport", "dport", "proto"], draw.between(1, 5));
+  const masks = draw.pick([
+    "--hmark-src-prefix 24",
+    "--hmark-dst-prefix 9",
+    "--hmark-sport-mask 0xff00",
+    "--hmark-proto-mask 1",
+  ]);
+  return [
+    draw.chance(0.7) ? `--hmark-tuple ${draw.chance(0.4) ? "ct," : ""}${parts.join(",")}` : masks,
+    ...(draw.chance(0.3)
+      ? [`--hmark-${draw.pick(["sport", "dport"])} ${draw.pick(["0x0001", "0xffff", "0x0100"])}`]
+      : []),
+    `--hmark-mod ${draw.pick([1, 2, 10, 4294967295])} --hmark-rnd ${draw.pick([0, 1, 0xfeedbeef])}`,
+    ...(draw.chance(0.5) ? [`--hmark-offset ${draw.pick([1, 100])}`] : []),
   ].join(" ");
 }
 
@@ -221,6 +248,7 @@ function drawTarget(draw: Draw, { table, hook }: Site, proto: boolean): string {
     [1, () => ` -j ${draw.pick(["ACCEPT", "DROP", "RETURN"])}`],
     [2, () => ` -j NFQUEUE --queue-num ${draw.below(3)}${draw.pick(["", " --queue-bypass", " --queue-bypass"])}`],
     [1, () => ` -j AUDIT --type ${draw.pick(["accept", "drop"])}`],
+    [4, () => ` -j HMARK ${drawHmark(draw)}`],
     [1, () => " -j IDLETIMER --timeout 600 --label words"],
     [table === "mangle" && !proto ? 5 : 0, () => ` -p tcp -j TCPOPTSTRIP ${drawStripped(draw)}`],
     [mayHand ? 2 : 0, () => ` -p ${draw.pick(["tcp", "udp"])} -j TPROXY --on-port 80`],
