@@ -162,7 +162,7 @@ function follow(packet: usize, back: bool, length: u32): void {
   if (ways != 0) put(packet, FIELD_IN_IFACE, wayOf(load<u32>(traffic, TRAFFIC_WAYS), ways, get(packet, FIELD_SRC)));
 }
 
-/** The first interface behind which the address lies; the last one's prefixes hold everything. */
+/** The first interface behind which the address lies (one with a default route stands last); of an address behind none the first of all. */
 function wayOf(ways: usize, count: u32, address: u32): u32 {
   for (let w: u32 = 0; w < count; w++) {
     const way = ways + w * WAY_BYTES;

@@ -694,12 +694,14 @@ export function benchChain(
     seed,
   });
   const aimed = { program, hook: HOOKS.indexOf(hook), nat: tableName === "nat" };
+  let aims: number | null = null;
   return {
     batch,
     rules,
     interfaces,
     draw: (packets, { seed = 1, traffic = "edges" } = {}) => {
-      drawPackets(batch, aimed, interfaces, { packets, seed, traffic });
+      aims ??= loadTraffic(batch.instance, [aimed], null, interfaces);
+      drawPackets(batch, aims, { packets, seed, traffic });
     },
   };
 }

@@ -54,6 +54,8 @@ export class Batch {
   #packed = false;
   #answers = 0;
   #count = 0;
+  /** Packets that there is room for: memory is never given back. */
+  #room = 0;
 
   /** Throws an EngineError where memory does not suffice. */
   constructor(program: Program, options: BatchOptions = {}, copy: BatchCopy | null = null) {
@@ -100,13 +102,20 @@ export class Batch {
     return this.#count;
   }
 
-  /** Makes room for packets; gives the address of their records, to be written before `classify`. */
+  /**
+   * Makes room for packets in the place of those before; gives the address of their records, zeroed, to be written before
+   * `classify`. Throws an EngineError where memory does not suffice.
+   */
   reserve(count: number): number {
     const { exports } = this.instance;
-    this.#packets = this.instance.allocateZeroed(count * PACKET_BYTES);
-    if (this.#firstMatch) this.#keys = this.instance.allocate(count * exports.keyBytes(this.#at));
+    if (count > this.#room) {
+      this.#packets = this.instance.allocate(count * PACKET_BYTES);
+      if (this.#firstMatch) this.#keys = this.instance.allocate(count * exports.keyBytes(this.#at));
+      this.#answers = this.instance.allocate(count * 4);
+      this.#room = count;
+    }
+    this.instance.bytes(this.#packets, count * PACKET_BYTES).fill(0);
     this.#packed = false;
-    this.#answers = this.instance.allocate(count * 4);
     this.#count = count;
     return this.#packets;
   }

@@ -82,14 +82,15 @@ export function loadConversations(instance: Instance, traffic: number, count: nu
   view.setUint32(traffic + layout.TRAFFIC_HOST_SPEAKS, Number(hostSpeaks), true);
 }
 
-/** Draws packets for a single chain into a batch: interfaces and states too, since there is no host to tell them. */
+/**
+ * Draws packets for a single chain into a batch: interfaces and states too, since there is no host to tell them. `traffic`:
+ * the address of its TRAFFIC_ record.
+ */
 export function drawPackets(
   batch: Batch,
-  aimed: AimedProgram,
-  interfaces: InterfaceTable,
+  traffic: number,
   options: { readonly packets: number; readonly seed: number; readonly traffic: TrafficKind },
 ): void {
-  const traffic = loadTraffic(batch.instance, [aimed], null, interfaces);
   const view = batch.instance.view();
   view.setUint32(traffic + layout.TRAFFIC_SEED, options.seed, true);
   view.setUint32(traffic + layout.TRAFFIC_KIND, TRAFFIC_KINDS.indexOf(options.traffic), true);
