@@ -194,8 +194,6 @@ function respond(firewall: usize, reply: u32, info: u32): void {
   takePath();
   answerOut(reply == REPLY_RESET);
   takeBack();
-  // an answer that nat was asked about may have translated the connection of both
-  if (ct != 0) set(FIELD_CT_STATE, (get(FIELD_CT_STATE) & ~3) | natBits(ct));
 }
 
 function makeRecord(reply: u32, info: u32): usize {

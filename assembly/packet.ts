@@ -7,8 +7,8 @@
 // What leaves by lo waits in a queue until the kernel has time for it: at once where the host itself is sending, behind
 // the packet that is being received otherwise (netif_rx() in net/core/dev.c).
 
-import { DETAIL_BYTES, ORIGIN_BYTES } from "../src/layout";
-import { ct, ctReply, setConnection } from "./conntrack";
+import { DETAIL_BYTES, FIELD_CT_STATE, ORIGIN_BYTES } from "../src/layout";
+import { ct, ctReply, natBits, setConnection } from "./conntrack";
 import { markTrace } from "./look-up";
 import { copyRecord } from "./memory";
 import { origin, setOrigin } from "./origin";
@@ -185,6 +185,8 @@ export function putAside(): void {
 export function takeBack(): void {
   asideTop -= CONTEXT_BYTES;
   loadContext(ASIDE + asideTop);
+  // its copy or its answer may have translated the connection of both
+  if (ct != 0) set(FIELD_CT_STATE, (get(FIELD_CT_STATE) & ~3) | natBits(ct));
 }
 
 // -- the queue of lo

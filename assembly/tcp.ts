@@ -34,7 +34,6 @@ import {
   STATUS_ASSURED,
   STATUS_CHANGED,
   STATUS_CONFIRMED,
-  STATUS_LAST_END,
   STATUS_SEEN_REPLY,
   STATUS_STATE,
   TCP_CLOSE,
@@ -342,7 +341,6 @@ function ignore(flow: usize, reply: u32, index: u32, flags: u32, detail: usize, 
   setLast(flow, index, reply);
   store<u32>(flow, detailOf(detail, DETAIL_SEQ), FLOW_LAST_SEQ);
   store<u32>(flow, endOf(detail, flags), FLOW_LAST_END);
-  addStatus(flow, STATUS_LAST_END);
   store<u16>(flow, <u16>detailOf(detail, DETAIL_WINDOW), FLOW_LAST_WINDOW);
   if (index == INDEX_SYN && reply == 0) {
     const options = detailOf(detail, DETAIL_OPTIONS);
@@ -392,7 +390,7 @@ function resetsIgnored(flow: usize, reply: u32, old: u32, seq: u32, ack: u32): b
   const answered =
     ((status & STATUS_SEEN_REPLY) != 0 && last == INDEX_SYN && lastReply(flow) != reply) ||
     ((status & STATUS_ASSURED) == 0 && last == INDEX_ACK);
-  if (answered && (status & STATUS_LAST_END) != 0 && ack == load<u32>(flow, FLOW_LAST_END)) return true;
+  if (answered && ack == load<u32>(flow, FLOW_LAST_END)) return true;
   return old == TCP_SYN_SENT && last == INDEX_ACK && lastReply(flow) != 0 && seq == load<u32>(flow, FLOW_LAST_ACK);
 }
 
@@ -518,7 +516,6 @@ function inWindow(flow: usize, reply: u32, index: u32, flags: u32, detail: usize
       store<u32>(flow, seq, FLOW_LAST_SEQ);
       store<u32>(flow, ack, FLOW_LAST_ACK);
       store<u32>(flow, end, FLOW_LAST_END);
-      addStatus(flow, STATUS_LAST_END);
       store<u16>(flow, <u16>rawWindow, FLOW_LAST_WINDOW);
       store<u8>(flow, 0, FLOW_RETRANSMISSIONS);
     }

@@ -1203,8 +1203,6 @@ export const STATUS_STATE = 1024;
 /** Its zone holds in the original direction alone, in that of replies alone. Two bits side by side. */
 export const STATUS_ZONE_ORIGINAL = 2048;
 export const STATUS_ZONE_REPLY = 4096;
-/** lastEnd has been written. */
-export const STATUS_LAST_END = 8192;
 
 /** A side of the association has sent an INIT: `ASSOCIATION_INIT << direction`. */
 export const ASSOCIATION_INIT = 1;

@@ -74,11 +74,8 @@ interface Side {
 export interface TcpState {
   state: number;
   readonly sides: Record<Direction, Side>;
-  /**
-   * The last packet that counted, or was let through although it did not fit. `end` is that of the last ACK, or of what was
-   * let through; null: there was neither.
-   */
-  last: { kind: Kind; direction: Direction; seq: number; ack: number; end: number | null; window: number };
+  /** The last packet that counted, or was let through although it did not fit. `end`: of the last ACK, or of what was let through. */
+  last: { kind: Kind; direction: Direction; seq: number; ack: number; end: number; window: number };
   /** Options of a SYN that was let through although it did not fit. */
   lastOptions: { scale: number; scales: boolean; sacks: boolean };
   repeats: number;
@@ -124,7 +121,7 @@ export function beginTcp(connection: Connection, packet: Packet, loose: boolean)
   connection.tcp = {
     state: NONE,
     sides: { original: client, reply: server },
-    last: { kind: "none", direction: "original", seq: 0, ack: 0, end: null, window: 0 },
+    last: { kind: "none", direction: "original", seq: 0, ack: 0, end: 0, window: 0 },
     lastOptions: { scale: 0, scales: false, sacks: false },
     ...{ repeats: 0, simultaneousOpen: false, expectsChallenge: false },
   };
