@@ -1054,15 +1054,18 @@ class Oracle:
                 out["where"] = "routing"
             if problem:
                 out["errno"] = problem
-        generated = []
-        while others:
+        generated, parts = [], []
+        for event in others:
             # A packet made by the host starts at OUTPUT; what follows, up to
-            # the next start, is its way.
-            count = 1
-            while count < len(others) and not (
-                    others[count].hook == "out" and others[count].point == "0"):
-                count += 1
-            part, others = others[:count], others[count:]
+            # the next start, is its way. But what leaves by lo while another
+            # packet is being received comes in only behind that one's answers.
+            if not parts or event.hook == "out" and event.point == "0":
+                parts.append([event])
+            else:
+                alike = [part for part in parts
+                         if same_packet(part[0].identity, event.identity)]
+                (alike or parts)[-1].append(event)
+        for part in parts:
             ident = part[0].identity
             own = [frame for frame in other_frames
                    if same_packet(frame[2], ident)]
