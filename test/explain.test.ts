@@ -6,10 +6,11 @@ import { test } from "node:test";
 import { explainPacket } from "../src/explain/explain.ts";
 import type { Explanation } from "../src/explain/explain.ts";
 import { sureRegion } from "../src/explain/region.ts";
+import type { SureRegion } from "../src/explain/region.ts";
 import { parseHost } from "../src/host/parse.ts";
 import { formatAddress } from "../src/net/address.ts";
 import { parseArrival } from "../src/packet/line.ts";
-import type { Arrival } from "../src/packet/packet.ts";
+import type { Arrival, Packet } from "../src/packet/packet.ts";
 import { Reference } from "../src/reference/reference.ts";
 import { RuleError } from "../src/rules/error.ts";
 import { parseRuleset } from "../src/rules/parse.ts";
@@ -166,6 +167,71 @@ test("a packet in words that make none is refused", async () => {
     assert.deepEqual([code, stdout], [2, ""], text);
   }
 });
+
+// the end of each way hangs on a field that no condition names
+const UNNAMED: Readonly<Record<string, string>> = {
+  "a target lowers TTL": "-A PREROUTING -j TTL --ttl-dec 5",
+  "a mark is a hash of the tuple":
+    "-A PREROUTING -j HMARK --hmark-tuple src,sport --hmark-mod 2 --hmark-offset 1 --hmark-rnd 0x1\n" +
+    "-A PREROUTING -m mark --mark 1 -j DROP",
+  "a match asks the tuple of the connection":
+    "-A PREROUTING -m conntrack --ctorigdst 10.0.1.9 --ctorigdstport 53 -j DROP\n" +
+    "-A PREROUTING -m conntrack ! --ctorigsrc 10.0.0.9 -j DROP",
+  "a target adds an option":
+    "-A PREROUTING -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 500\n-A PREROUTING -m length --length 44 -j DROP",
+  "a packet came before": "-A PREROUTING -m conntrack --ctstate ESTABLISHED -j DROP",
+};
+
+for (const [what, rules] of Object.entries(UNNAMED)) {
+  test(`packets of the region go the same way where ${what}`, () => {
+    const text = `*mangle\n:PREROUTING ACCEPT [0:0]\n${rules}\nCOMMIT\n`;
+    const ruleset = parseRuleset(text, { file: "rules" });
+    const interfaces = [
+      { name: "eth0", addresses: ["10.0.0.1/24"] },
+      { name: "eth1", addresses: ["10.0.1.1/24"] },
+    ];
+    const host = parseHost(JSON.stringify({ interfaces }), "host");
+    const read = (line: object): Arrival => parseArrival(JSON.stringify(line), "", 1, host);
+    const there = { in: "eth0", src: "10.0.0.9", dst: "10.0.1.9", proto: "udp", sport: 1000, dport: 53 };
+    const back = { ...there, in: "eth1", src: there.dst, dst: there.src, sport: 53, dport: 1000 };
+    const before = what === "a packet came before" ? [read(there), read(back)] : [];
+    const draw = new Draw(3);
+    const drawn = (): object => ({
+      in: "eth0",
+      ...{ src: draw.pick(["10.0.0.9", "10.0.0.8"]), dst: draw.pick(["10.0.1.9", "10.0.1.8"]), proto: "tcp" },
+      ...{ sport: draw.pick([1000, 1001]), dport: draw.pick([53, 54]), ttl: draw.pick([4, 6, 7, 64]) },
+      ...(what === "a target adds an option" ? { len: draw.pick([40, 44]) } : {}),
+      ...(before.length > 0 ? { proto: "udp" } : {}),
+    });
+    let held = 0;
+    for (let n = 0; n < 60; n++) {
+      const arrival = read(drawn());
+      const explanation = explainPacket(ruleset, host, arrival, { before });
+      const { fields } = sureRegion(explanation, arrival, ruleset, host);
+      assert.ok(contains(fields, arrival.packet), `${JSON.stringify(fields)} of ${JSON.stringify(arrival.packet)}`);
+      for (let more = 0; more < 40; more++) {
+        const other = read(drawn());
+        if (!contains(fields, other.packet)) continue;
+        held++;
+        const again = explainPacket(ruleset, host, other, { before });
+        assert.deepEqual(
+          [again.outcome.verdict, again.trace],
+          [explanation.outcome.verdict, explanation.trace],
+          `${JSON.stringify(fields)} holds ${JSON.stringify(other.packet)}`,
+        );
+      }
+    }
+    assert.ok(held >= 20, `${held} packets in the regions`);
+  });
+}
+
+function contains(fields: SureRegion["fields"], packet: Packet): boolean {
+  const values = { ...packet, len: packet.length };
+  return (["src", "dst", "sport", "dport", "ttl", "len"] as const).every((name) => {
+    const set = fields[name] ?? [0, 2 ** 32];
+    return set.some((lo, at) => at % 2 === 0 && lo <= values[name] && values[name] <= set[at + 1]!);
+  });
+}
 
 test("rules that are not modelled are refused, not guessed", () => {
   const ruleset = parseRuleset("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m cpu --cpu 1 -j DROP\nCOMMIT\n", {

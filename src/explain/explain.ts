@@ -28,6 +28,8 @@ export interface Explanation {
   readonly chains: readonly ChainVisit[];
   readonly outcome: Outcome;
   readonly trace: Trace;
+  /** No packet came before: there are no connections but its own. */
+  readonly first: boolean;
 }
 
 /** A packet in one built-in chain. */
@@ -74,10 +76,11 @@ export function explainPacket(
     ...{ stateless: false, backend: options.backend ?? "legacy", seed: options.seed ?? 0, watch: watcher },
     limitErrors: true,
   });
-  for (const each of options.before ?? []) reference.run(each);
+  const { before = [] } = options;
+  for (const each of before) reference.run(each);
   watcher.forget();
   const { outcome, trace } = reference.run(arrival);
-  return { chains: watcher.visits, outcome, trace };
+  return { chains: watcher.visits, outcome, trace, first: before.length === 0 };
 }
 
 /** The steps of all chains at which the rule was asked, and why it was not reached if there are none. */

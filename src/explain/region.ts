@@ -14,7 +14,7 @@ import type { Arrival } from "../packet/packet.ts";
 import { TCP_FLAGS } from "../packet/packet.ts";
 import { protocolName } from "../packet/protocol.ts";
 import { printMatch } from "../rules/print.ts";
-import type { Header, Match, NegatableRange, Rule, Ruleset } from "../rules/ruleset.ts";
+import type { Header, Match, NegatableRange, Rule, Ruleset, Target } from "../rules/ruleset.ts";
 import type { Explanation, Seen, Step } from "./explain.ts";
 
 const FIELDS = ["src", "dst", "proto", "sport", "dport", "flags", "icmp", "tos", "ttl", "len"] as const;
@@ -38,7 +38,7 @@ export interface SureRegion {
 export function sureRegion(explanation: Explanation, arrival: Arrival, ruleset: Ruleset, host: Host): SureRegion {
   const region = new Region(arrival);
   const { packet } = arrival;
-  const { chains, outcome } = explanation;
+  const { chains, outcome, first } = explanation;
   for (const name of ["src", "dst"] as const) region.keep(name, sameRoutes(packet[name], host));
   for (const visit of chains) {
     if (!visit.own) region.exactly();
@@ -53,7 +53,8 @@ export function sureRegion(explanation: Explanation, arrival: Arrival, ruleset: 
     region.exact("proto");
     if (packet.proto === PROTO_TCP) region.exact("flags");
     if (packet.proto === PROTO_ICMP) region.exact("icmp");
-    if (outcome.ctState !== "NEW" && outcome.ctState !== "UNTRACKED") region.exactly();
+    // others may belong to connections of packets before
+    if (!first || (outcome.ctState !== "NEW" && outcome.ctState !== "UNTRACKED")) region.exactly();
   }
   if (outcome.generated.length > 0 || packet.inner !== null || packet.fragmentOffset > 0 || packet.moreFragments)
     region.exactly();
@@ -128,8 +129,12 @@ class Region {
   learn({ kind, failed, seen }: Step, rule: Rule): void {
     const parts = partsOf(rule);
     if (kind === "dropped") this.exactly();
-    else if (kind === "matched") for (const part of parts) this.#hold(part);
-    else this.#fail(parts, failed, rule, seen);
+    else if (kind === "matched") {
+      for (const part of parts) this.#hold(part);
+      for (const field of askedBy(rule.target)) this.exact(field);
+      // with an option more, perhaps
+      if (rule.target?.kind === "TCPMSS") this.#replaced.add("len");
+    } else this.#fail(parts, failed, rule, seen);
   }
 
   #hold({ field, set, text }: Part): void {
@@ -209,6 +214,23 @@ function seenValue({ packet }: Seen, name: FieldName): number {
   return valueOf({ packet } as Arrival, name);
 }
 
+const TUPLE: readonly FieldName[] = ["src", "dst", "proto", "sport", "dport", "icmp"];
+
+/** Fields of the packet that what the target changes hangs on, where later rules and the way may ask for that. */
+function askedBy(target: Target | null): readonly FieldName[] {
+  switch (target?.kind) {
+    case "TTL":
+      return target.op === "set" ? [] : ["ttl"];
+    case "TCPMSS":
+      return ["len"];
+    case "HMARK":
+    case "SET":
+      return TUPLE;
+    default:
+      return [];
+  }
+}
+
 /** A condition; without a set it is one that no range says, without a field one that the packet's line does not tell. */
 interface Part {
   readonly field: FieldName | null;
@@ -253,12 +275,16 @@ function range(field: FieldName, test: NegatableRange | null): readonly Part[] {
 function matchParts(match: Match): readonly Part[] {
   switch (match.kind) {
     case "comment":
-    case "conntrack":
     case "state":
     case "mark":
     case "pkttype":
       // the state follows from what is kept exact, marks and frames are what they were
       return [];
+    case "conntrack": {
+      // so do status and direction; its tuple is the packet's
+      const { kind: _kind, state: _state, status: _status, dir: _dir, ...tuple } = match;
+      return Object.values(tuple).some((test) => test !== null) ? TUPLE.map((field) => part(field, null)) : [];
+    }
     case "tcp":
       return [
         ...range("sport", match.sport),
