@@ -210,6 +210,7 @@ export class Firewall {
   #origins = 0;
   readonly #stateless: boolean;
   readonly #nft: boolean;
+  readonly #defragments: boolean;
   /** Rules take options of TCP away. */
   readonly #strips: boolean;
   readonly #details: number;
@@ -264,6 +265,7 @@ export class Firewall {
     loadHashTables(instance, memory.hashTables);
     loadIpsets(instance, ipsets, this.interfaces);
     const defragments = this.tracking || needsDatagrams(ruleset);
+    this.#defragments = defragments;
     this.#firewall = loadHost(instance, host, this.interfaces, {
       tracking: this.tracking,
       datagrams: defragments,
@@ -553,6 +555,11 @@ export class Firewall {
     return hasOtherOptions(packet, rewrite(came, header)) ? packet : null;
   }
 
+  /** ... as it comes: what is put together in front of all rules they see whole. */
+  #meetsRules({ moreFragments, fragmentOffset }: Packet): boolean {
+    return !this.#defragments || (!moreFragments && fragmentOffset === 0);
+  }
+
   /** Chains as odd packets meet them; they are made when the first comes. */
   #loadOdd(): void {
     if (this.#oddLoaded) return;
@@ -562,7 +569,7 @@ export class Firewall {
 
   #batch(arrivals: readonly Arrival[], trace: boolean, answers: Answer[]): void {
     const instance = this.#instance;
-    const odd = this.#nft ? arrivals.find((arrival) => isOddToNft(arrival.packet)) : undefined;
+    const odd = this.#nft ? arrivals.find(({ packet }) => this.#meetsRules(packet) && isOddToNft(packet)) : undefined;
     if (odd !== undefined) throw new UnsupportedError(NFT_READS_OTHERWISE, odd.id);
     if (arrivals.some((arrival) => isOdd(arrival.packet))) this.#loadOdd();
     this.datagrams.begin(arrivals.map(({ packet }) => packet));

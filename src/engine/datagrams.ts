@@ -14,7 +14,7 @@ import { answerMade, headerOf, quotedOf } from "./generated.ts";
 import type { Instance } from "./instance.ts";
 import { mssChanged, writeOptions } from "./origins.ts";
 import { Reassembly } from "./reassembly.ts";
-import { pathOf, writeHeader } from "./records.ts";
+import { isOddToNft, pathOf, writeHeader } from "./records.ts";
 
 /** What assembly/pieces.ts imports. Addresses are bytes of the instance's memory. */
 export interface Pieces {
@@ -170,6 +170,7 @@ export class Datagrams implements Pieces {
     const kept = { context: instance.bytes(at, CONTEXT_BYTES).slice(), mac };
     const whole = this.#reassembly.add(gatherer, packet, kept, time);
     if (whole === null) return layout.GATHER_WAITING;
+    if (this.#options.nft && isOddToNft(whole.packet)) return layout.GATHER_UNKNOWN;
     instance.bytes(bearer, CONTEXT_BYTES).set(whole.kept.context);
     this.#bodies.push({ packet: whole.packet, home: body.home, sizes: whole.sizes });
     this.show(this.#bodies.length, at, details, origin);

@@ -12,7 +12,6 @@ import type {
   Tuple,
 } from "../classifier.ts";
 import type { Host } from "../host/host.ts";
-import { PROTO_AH, PROTO_DCCP, PROTO_ESP, PROTO_IPCOMP, PROTO_SCTP, PROTO_TCP, PROTO_UDP } from "../net/protocol.ts";
 import { wordOf } from "../packet/made.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
 import { endpointsOf, rewrite } from "../packet/rewrite.ts";
@@ -27,7 +26,7 @@ import type { Connection, Zone } from "./connection.ts";
 import { defragments, tracks } from "./conntrack.ts";
 import { Counters } from "./counters.ts";
 import { NFT_READS_OTHERWISE, UnsupportedError } from "./error.ts";
-import { Fragments } from "./fragments.ts";
+import { Fragments, isFragment, isOdd } from "./fragments.ts";
 import type { Log } from "./log.ts";
 import type { Watch, World } from "./match.ts";
 import { Memory } from "./memory.ts";
@@ -110,7 +109,10 @@ export class Reference {
   run(arrival: Arrival, index = this.#packets): ReferenceAnswer {
     this.#packets = index + 1;
     const { world, connections, backend } = this.#around;
-    if (backend === "nft" && isOdd(arrival.packet)) throw new UnsupportedError(NFT_READS_OTHERWISE, arrival.id);
+    const { packet } = arrival;
+    // what is put together in front of all rules they see whole
+    const meetsRules = !this.#around.defragments || !isFragment(packet);
+    if (backend === "nft" && meetsRules && isOdd(packet)) throw new UnsupportedError(NFT_READS_OTHERWISE, arrival.id);
     world.memory.start(index, arrival.time);
     connections?.start(arrival.time);
     const way = new Way(this.#around, arrival);
@@ -128,22 +130,6 @@ export class Reference {
       connections: connections?.events ?? [],
     };
   }
-}
-
-/** Bytes of the headers that matches of a protocol want whole. */
-const HEADER_BYTES: ReadonlyMap<number, number> = new Map([
-  [PROTO_TCP, 20],
-  [PROTO_UDP, 8],
-  [PROTO_DCCP, 12],
-  [PROTO_SCTP, 12],
-  [PROTO_ESP, 8],
-  [PROTO_AH, 12],
-  [PROTO_IPCOMP, 4],
-]);
-
-/** A later fragment, or one whose transport header is not all there. */
-function isOdd({ proto, fragmentOffset, length, headerLength }: Packet): boolean {
-  return fragmentOffset > 0 || length - headerLength < (HEADER_BYTES.get(proto) ?? 0);
 }
 
 function outcomeOf(arrival: Arrival, log: Log, made: readonly Log[], tracking: boolean): Outcome {

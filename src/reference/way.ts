@@ -26,6 +26,7 @@ import { DEFAULT_ZONE, makeConnection } from "./connection.ts";
 import { attachAnswer, track } from "./conntrack.ts";
 import type { Counters } from "./counters.ts";
 import { NFT_READS_OTHERWISE, UnsupportedError } from "./error.ts";
+import { isFragment, isOdd } from "./fragments.ts";
 import type { Fragments, Gatherer } from "./fragments.ts";
 import { Log } from "./log.ts";
 import type { World } from "./match.ts";
@@ -477,6 +478,7 @@ export class Way {
     if (skb.packet.payload === null) throw this.#unsupported("the bytes of its fragments are not known");
     const whole = this.#around.fragments.gather(gatherer, skb.packet, skb, this.#arrival.time);
     if (whole === null) return this.#drop(skb);
+    if (this.#around.backend === "nft" && isOdd(whole.packet)) throw this.#unsupported(NFT_READS_OTHERWISE);
     const { mark, frame, srcMac, path, forwards } = whole.bearer;
     Object.assign(skb, { packet: whole.packet, mark, frame, srcMac, path, forwards });
     // what is delivered is not cut apart again
@@ -769,10 +771,6 @@ function pull(skb: Traveller, bytes: number): void {
 /** What routing and NAT want to see of it. */
 function headerBytes({ proto, inner }: Packet): number {
   return inner === null ? (HEADER_BYTES.get(proto) ?? 0) : QUOTING_BYTES;
-}
-
-function isFragment(packet: Packet): boolean {
-  return packet.moreFragments || packet.fragmentOffset > 0;
 }
 
 /** ip_exceeds_mtu() in net/ipv4/ip_forward.c. */

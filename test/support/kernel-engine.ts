@@ -34,8 +34,10 @@ function compareOnce(question: Question): EngineComparison & { readonly unmodell
   const ruleset = rulesetOf(question);
   const model = parseHost(JSON.stringify(host), "host.json");
   const stateless = args.includes("--stateless");
-  const firewall = compileFirewall(ruleset, model, { seed: SEED, counting: true, stateless, limitErrors: true });
-  const reference = new Reference(ruleset, model, { seed: SEED, stateless, limitErrors: true });
+  const backend = args.includes("nft") ? "nft" : "legacy";
+  const options = { seed: SEED, stateless, limitErrors: true, backend } as const;
+  const firewall = compileFirewall(ruleset, model, { ...options, counting: true });
+  const reference = new Reference(ruleset, model, options);
   let compared = 0;
   for (const [index, arrival] of arrivalsOf(packets, model).entries()) {
     try {
