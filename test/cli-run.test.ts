@@ -132,8 +132,14 @@ interface Report {
     readonly packets: number;
     readonly translations: readonly object[];
   }[];
+  readonly nat_others: number;
   readonly policies: readonly { readonly packets: number }[];
-  readonly hottest: readonly { readonly file: string; readonly line: number; readonly text: string }[];
+  readonly hottest: readonly {
+    readonly packets: number;
+    readonly file: string;
+    readonly line: number;
+    readonly text: string;
+  }[];
   readonly least_hit: number;
   readonly never: readonly { readonly chain: string; readonly rule: number; readonly reason: string }[];
   readonly checked: number;
@@ -161,6 +167,16 @@ test("a stream of synthetic packets meets every rule, and engine and reference a
   );
   assert.deepEqual([report.checked, report.disagreements], [5000, 0]);
   assert.equal(report.hottest[0]!.file, EXAMPLE[0]);
+});
+
+test("translations that are too many to be told apart are counted together", async (context) => {
+  const spread = "*nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -j SNAT --to-source 10.9.0.0-10.9.63.255\nCOMMIT\n";
+  const { rules } = temporaryFiles(context, { rules: spread });
+  const args = ["run", rules, ...EXAMPLE.slice(1), "--synthetic", "100000", "--traffic", "uniform"];
+  const report = JSON.parse((await verdictree(...args, "--json")).stdout) as Report;
+  assert.ok(report.nat_others > 0);
+  assert.equal(report.nat[0]!.packets + report.nat_others, report.hottest[0]!.packets);
+  assert.match((await verdictree(...args)).stdout, /% {2}and others, not told apart/);
 });
 
 test("no policy takes more than half of the synthetic packets of the main example", async () => {

@@ -47,13 +47,15 @@ export function reportForPeople(summary: Summary): string {
     ),
   );
   if (tally.unmodelled > 0) lines.push(`${counted(tally.unmodelled)}  not modelled`);
-  section(
-    "Translations",
-    natRules(summary).flatMap(({ ref, packets, translations }) => [
+  section("Translations", [
+    ...natRules(summary).flatMap(({ ref, packets, translations }) => [
       `${counted(packets)}  ${ruleText(ref, places)}`,
       ...translations.map(({ from, to, packets }) => `${counted(packets)}    ${from} -> ${to}`),
     ]),
-  );
+    ...(tally.natOthers === 0
+      ? []
+      : [`${counted(tally.natOthers)}  and others, not told apart: there are too many different ones`]),
+  ]);
   section(
     "Hottest rules",
     hottest(counters).map(({ ref, packets }) => `${counted(packets)}  ${ruleText(ref, places)}`),
@@ -96,6 +98,7 @@ export function reportLine(summary: Summary): object {
     })),
     not_modelled: tally.unmodelled,
     nat: natRules(summary).map(({ ref, packets, translations }) => ({ ...place(ref), packets, translations })),
+    nat_others: tally.natOthers,
     hottest: hottest(counters).map(({ ref, packets, bytes }) => ({ ...place(ref), packets, bytes })),
     policies: policies(counters).map(({ ref, packets, bytes }) => ({ ...place(ref), packets, bytes })),
     least_hit: leastHit(counters),
