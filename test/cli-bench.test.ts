@@ -168,3 +168,16 @@ for (const set of ["acl1_1k", "fw1_1k", "ipc1_1k"]) {
     },
   );
 }
+
+test("options about chains have no meaning with a filter set", async (context) => {
+  const { rules } = temporaryFiles(context, { rules: "@0.0.0.0/0\t10.0.0.0/8\t0 : 65535\t80 : 80\t0x06/0xFF\n" });
+  for (const [command, option, value] of [
+    ["bench", "--chain", "filter:INPUT"],
+    ["tree", "--host", "examples/docker-host/host.json"],
+    ["bench", "--assume", "time=match"],
+  ] as const) {
+    const { code, stdout, stderr } = await verdictree(command, rules, option, value);
+    assert.deepEqual([code, stdout], [2, ""]);
+    assert.equal(stderr, `verdictree: ${option} has no meaning with a filter set\n`);
+  }
+});

@@ -13,7 +13,7 @@ import type { Host } from "../host/host.ts";
 import { NONE } from "../layout.ts";
 import { isClassbench, parseClassbench } from "../rules/classbench.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
-import { chainNamed } from "./chains.ts";
+import { chainNamed, refuseForFilterSet } from "./chains.ts";
 import { UsageError } from "./errors.ts";
 import { readText, refuseSharedInput, writeText } from "./files.ts";
 import { loadHost } from "./hosts.ts";
@@ -28,7 +28,7 @@ import { drawTrace, parseTrace } from "./trace.ts";
 interface BenchOptions extends AskedRulesOptions {
   readonly trace?: string;
   readonly packets?: number;
-  readonly chain: string;
+  readonly chain?: string;
   readonly host?: string;
   readonly seed: number;
   readonly runs: number;
@@ -38,6 +38,7 @@ interface BenchOptions extends AskedRulesOptions {
 }
 
 const MOST_THREADS = 64;
+const DEFAULT_CHAIN = "filter:FORWARD";
 const DEFAULT_PACKETS = 1_000_000;
 /** Passes before the timed ones take at least so long: V8 compiles what runs hot meanwhile. */
 const WARM_UP_MS = 300;
@@ -60,7 +61,7 @@ export function registerBench(program: Command): void {
       `so many packets of the trace, or drawn (default: ${grouped(DEFAULT_PACKETS)})`,
       whole(1, 2 ** 25),
     )
-    .option("--chain <TABLE:CHAIN>", "the built-in chain that is asked", "filter:FORWARD")
+    .option("--chain <TABLE:CHAIN>", `the built-in chain that is asked (default: ${DEFAULT_CHAIN})`)
     .option("--host <HOST.json>", "whose interfaces and addresses the chain's rules ask")
     .option("--seed <N>", "of drawn packets", whole(0, 0xffffffff), 1)
     .option("--runs <N>", "timed passes over the packets", whole(1, 1000), 9)
@@ -106,6 +107,7 @@ async function bench(positional: string | undefined, options: BenchOptions): Pro
 }
 
 function filterSet(text: string, file: string, trace: string | null, options: BenchOptions): Subject {
+  refuseForFilterSet(options);
   const rules = parseClassbench(text, file);
   const began = performance.now();
   const batch = benchClassbench(rules);
@@ -119,7 +121,7 @@ function filterSet(text: string, file: string, trace: string | null, options: Be
 }
 
 function chainOf(ruleset: Ruleset, host: Host | null, trace: string | null, options: BenchOptions): Subject {
-  const { table, hook } = chainNamed(options.chain, ruleset);
+  const { table, hook } = chainNamed(options.chain ?? DEFAULT_CHAIN, ruleset);
   const began = performance.now();
   const { batch, rules, draw } = benchChain(ruleset, table, hook, { host, seed: options.seed });
   const buildMs = performance.now() - began;

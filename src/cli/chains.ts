@@ -1,8 +1,18 @@
-// TABLE:CHAIN on the command line -> a built-in chain of the rules.
+// TABLE:CHAIN on the command line -> a built-in chain of the rules; filter sets have none.
 
 import { BUILTIN_CHAINS, TABLES } from "../rules/ruleset.ts";
 import type { Hook, Ruleset, TableName } from "../rules/ruleset.ts";
 import { UsageError } from "./errors.ts";
+import type { AskedRulesOptions } from "./rulesets.ts";
+
+/** Options that ask something of rules with chains would silently do nothing. Throws UsageError. */
+export function refuseForFilterSet(
+  options: AskedRulesOptions & { readonly chain?: string; readonly host?: string },
+): void {
+  for (const name of ["chain", "host", "ipset", "assume", "resolve"] as const) {
+    if (options[name] !== undefined) throw new UsageError(`--${name} has no meaning with a filter set`);
+  }
+}
 
 export interface NamedChain {
   readonly table: TableName;

@@ -9,7 +9,7 @@ import type { Host } from "../host/host.ts";
 import * as layout from "../layout.ts";
 import { isClassbench, parseClassbench } from "../rules/classbench.ts";
 import type { Ruleset } from "../rules/ruleset.ts";
-import { chainNamed, chainsOf } from "./chains.ts";
+import { chainNamed, chainsOf, refuseForFilterSet } from "./chains.ts";
 import type { NamedChain } from "./chains.ts";
 import { UsageError } from "./errors.ts";
 import { readText, refuseSharedInput, writeText } from "./files.ts";
@@ -95,7 +95,7 @@ async function tree(positional: string | undefined, options: TreeOptions): Promi
 }
 
 function filterSet(text: string, file: string, trace: string | null, options: TreeOptions): Subject {
-  if (options.chain !== undefined) throw new UsageError("--chain has no meaning with a filter set");
+  refuseForFilterSet(options);
   const rules = parseClassbench(text, file);
   const batch = benchClassbench(rules);
   batch.load(
