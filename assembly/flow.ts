@@ -261,13 +261,26 @@ export let foundReply: u32 = 0;
 /** The confirmed flow that has this tuple in one direction, and the zone; 0: none. `zones`: as of zonesOf. */
 export function find(src: u32, dst: u32, ports: u32, proto: u32, zones: u32): usize {
   if (flowCount == 0) return 0;
-  return findHashed(hashOf(src, dst, ports, proto), src, dst, ports, proto, zones);
+  const hash = hashOf(src, dst, ports, proto);
+  const flow = findHashed(hash, src, dst, ports, proto, zones, 0);
+  return flow != 0 || !differByDirection(zones) ? flow : findHashed(hash, src, dst, ports, proto, zones, 1);
 }
 
-function findHashed(hash: u32, src: u32, dst: u32, ports: u32, proto: u32, zones: u32): usize {
-  // of zones that differ by direction the kernel looks up that of the original direction first (resolve_normal_ct())
-  const differs = (zones & 0xffff) != zones >> 16;
-  let second: usize = 0;
+/** nf_conntrack_tuple_taken(): no flow may have this tuple for its answers. */
+export function isTaken(src: u32, dst: u32, ports: u32, proto: u32, zones: u32): bool {
+  return flowCount != 0 && findHashed(hashOf(src, dst, ports, proto), src, dst, ports, proto, zones, 1) != 0;
+}
+
+function differByDirection(zones: u32): bool {
+  return (zones & 0xffff) != zones >> 16;
+}
+
+/**
+ * The zone of its direction is part of a tuple's hash in the kernel (hash_conntrack_raw()): where zones differ by direction,
+ * what is found in the chain of one has that direction, `side`.
+ */
+function findHashed(hash: u32, src: u32, dst: u32, ports: u32, proto: u32, zones: u32, side: u32): usize {
+  const differs = differByDirection(zones);
   const tag = tagOf(hash);
   const home = bucketFor(hash);
   let bucket = home;
@@ -282,17 +295,14 @@ function findHashed(hash: u32, src: u32, dst: u32, ports: u32, proto: u32, zones
         load<u32>(at, FLOW_TUPLE_DST) != dst ||
         load<u32>(at, FLOW_TUPLE_PORTS) != ports ||
         protoOf(flow) != proto ||
-        !isInZone(flow, reply, zones)
+        !isInZone(flow, reply, zones) ||
+        (differs && reply != side)
       ) {
         continue;
       }
       if (!hasExpired(flow)) {
-        if (!differs || reply == 0) {
-          foundReply = reply;
-          return flow;
-        }
-        second = flow;
-        continue;
+        foundReply = reply;
+        return flow;
       }
       // its time has passed; another may have the same tuple
       expire(flow);
@@ -301,8 +311,7 @@ function findHashed(hash: u32, src: u32, dst: u32, ports: u32, proto: u32, zones
     if (load<u32>(bucket, BUCKET_PASSED) == 0) break;
     bucket = bucketAfter(bucket);
   } while (bucket != home);
-  foundReply = 1;
-  return second;
+  return 0;
 }
 
 export function hasExpired(flow: usize): bool {
@@ -403,8 +412,8 @@ export function insert(flow: usize): bool {
   const zones = zonesOfFlow(flow);
   const hash = hashOfTuple(flow, 0, proto);
   const hashOfReplies = hashOfTuple(flow, 1, proto);
-  if (findHashed(hash, srcOf(flow, 0), dstOf(flow, 0), portsOf(flow, 0), proto, zones) != 0) return false;
-  if (findHashed(hashOfReplies, srcOf(flow, 1), dstOf(flow, 1), portsOf(flow, 1), proto, zones) != 0) return false;
+  if (findHashed(hash, srcOf(flow, 0), dstOf(flow, 0), portsOf(flow, 0), proto, zones, 0) != 0) return false;
+  if (findHashed(hashOfReplies, srcOf(flow, 1), dstOf(flow, 1), portsOf(flow, 1), proto, zones, 1) != 0) return false;
   // a packet from an address to itself may fit both ways: then it goes in the direction of replies
   link((<u32>flow) | 1, hashOfReplies);
   link(<u32>flow, hash);

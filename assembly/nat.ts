@@ -55,6 +55,7 @@ import {
   flowCount,
   foundReply,
   hasExpired,
+  isTaken,
   joinSource,
   nextSource,
   portsOf,
@@ -68,7 +69,7 @@ import {
 } from "./flow";
 import { draw } from "./guard";
 import { hashOfFour, scaled, swapped } from "./hash";
-import { GRE, ICMP, TCP } from "./protocol";
+import { GRE, ICMP, TCP, UDP, UDPLITE } from "./protocol";
 
 /** A port was drawn by lot for the packet. */
 export let chosen = false;
@@ -94,7 +95,21 @@ let ports: u32 = 0;
 
 /** Another flow has the answers that the tuple would have: nf_nat_used_tuple(). */
 function isUsed(flow: usize): bool {
-  return find(dst, src, invertPorts(ports, protoOf(flow)), protoOf(flow), zonesOfFlow(flow)) != 0;
+  return isTaken(dst, src, invertPorts(ports, protoOf(flow)), protoOf(flow), zonesOfFlow(flow));
+}
+
+/** What is in the way looks like a flow that came from the other side at the same moment: nf_nat_used_tuple_new(). */
+function crosses(flow: usize): bool {
+  const proto = protoOf(flow);
+  if (proto != UDP && proto != UDPLITE) return false;
+  const zones = zonesOfFlow(flow);
+  let other = find(src, dst, ports, proto, zones);
+  if (other == 0) other = find(dst, src, invertPorts(ports, proto), proto, zones);
+  if (other == 0) return true;
+  if ((statusOf(other) & (STATUS_SOURCE_NAT | STATUS_DESTINATION_NAT)) != 0) return false;
+  return (
+    srcOf(other, 0) == srcOf(flow, 1) && dstOf(other, 0) == dstOf(flow, 1) && portsOf(other, 0) == portsOf(flow, 1)
+  );
 }
 
 /** Tries left below which a flow that is ending makes room (NF_NAT_HARDER_THRESH). */
@@ -103,14 +118,15 @@ const MOST_TRIES: u32 = 128;
 
 /** nf_nat_used_tuple_harder(): a closed connection gives way to a segment that has gone further. */
 function isUsedHard(flow: usize, triesLeft: u32): bool {
+  if (triesLeft > FEW_TRIES || protoOf(flow) != TCP || load<u8>(flow, FLOW_TCP_STATE) != TCP_SYN_SENT)
+    return isUsed(flow);
   const other = find(dst, src, invertPorts(ports, protoOf(flow)), protoOf(flow), zonesOfFlow(flow));
   if (other == 0) return false;
-  if (triesLeft > FEW_TRIES || protoOf(flow) != TCP || load<u8>(flow, FLOW_TCP_STATE) != TCP_SYN_SENT) return true;
   if (foundReply == 0 || load<u8>(other, FLOW_TCP_STATE) < <u8>TCP_TIME_WAIT) return true;
   if ((statusOf(other) & STATUS_SOURCE_NAT) == 0) return true;
   if (<i32>(load<u32>(flow, FLOW_SEEN_END) - load<u32>(other, FLOW_SEEN_END)) <= 0) return true;
   kill(other);
-  return isUsed(flow);
+  return false;
 }
 
 // the range that a rule gives
@@ -170,7 +186,7 @@ function seekTuple(flow: usize, source: bool, state: u32, rule: u32): void {
   const oldPorts = ports;
   if (source && !random) {
     if (sourceFits(proto)) {
-      if (!isUsed(flow)) return;
+      if (!isUsed(flow) || crosses(flow)) return;
     } else if (flowCount > 1 && takeMapping(flow)) {
       if (!isUsed(flow)) return;
       src = oldSrc;

@@ -114,21 +114,25 @@ export class Connections {
   }
 
   find(tuple: Tuple, zone: Zone): Entry | null {
-    const entries = (this.#byTuple.get(keyOf(tuple)) ?? []).filter(
-      ({ connection, direction }) => zoneIn(connection.zone, direction) === zoneIn(zone, direction),
-    );
-    // the zone is part of the hash: that of the original direction is looked up first (resolve_normal_ct())
-    const differs = zoneIn(zone, "original") !== zoneIn(zone, "reply");
-    return (differs ? entries.find(({ direction }) => direction === "original") : null) ?? entries[0] ?? null;
+    return this.#at(tuple, zone, "original")[0] ?? this.#at(tuple, zone, "reply")[0] ?? null;
+  }
+
+  /**
+   * What has the tuple, in the chain of the zone that is `side`'s: the zone of its direction is part of a tuple's hash, and is
+   * compared too (hash_conntrack_raw(), nf_ct_key_equal()).
+   */
+  #at(tuple: Tuple, zone: Zone, side: Direction): readonly Entry[] {
+    return (this.#byTuple.get(keyOf(tuple)) ?? []).filter(({ connection, direction }) => {
+      const id = zoneIn(connection.zone, direction);
+      return id === zoneIn(zone, side) && id === zoneIn(zone, direction);
+    });
   }
 
   /** nf_conntrack_tuple_taken(): another connection has it; not one of the same first packet. */
   isTaken(tuple: Tuple, own: Connection): boolean {
-    const entries = this.#byTuple.get(keyOf(tuple)) ?? [];
-    return entries.some(
-      ({ connection, direction }) =>
+    return this.#at(tuple, own.zone, "reply").some(
+      ({ connection }) =>
         connection !== own &&
-        zoneIn(connection.zone, direction) === zoneIn(own.zone, direction) &&
         !(
           sameTuple(connection.original, own.original) &&
           zoneIn(connection.zone, "original") === zoneIn(own.zone, "original")
@@ -146,7 +150,7 @@ export class Connections {
   confirm(connection: Connection): boolean {
     if (connection.dying) return false;
     const { original, reply, zone } = connection;
-    if (this.find(original, zone) !== null || this.find(reply, zone) !== null) return false;
+    if (this.#at(original, zone, "original").length > 0 || this.#at(reply, zone, "reply").length > 0) return false;
     connection.confirmed = true;
     connection.expires += this.#now;
     for (const direction of ["original", "reply"] as const) {

@@ -4,7 +4,7 @@
 // (nf_nat_manip_pkt(), nf_nat_icmp_reply_translation()).
 
 import type { Tuple } from "../classifier.ts";
-import { PROTO_ICMP, PROTO_TCP } from "../net/protocol.ts";
+import { PROTO_ICMP, PROTO_TCP, PROTO_UDP, PROTO_UDPLITE } from "../net/protocol.ts";
 import { contains } from "../net/range.ts";
 import type { Range } from "../net/range.ts";
 import type { Packet } from "../packet/packet.ts";
@@ -82,7 +82,7 @@ function uniqueTuple(
 
   if (side === "source" && !anyPort) {
     if (isInRange(original, range)) {
-      if (!isUsed(original)) return { tuple: original, chosen: false };
+      if (!isUsed(original) || crosses(original, own, connections)) return { tuple: original, chosen: false };
     } else {
       const mapped = mappingOf(original, range, own, connections);
       if (mapped !== null && !isUsed(mapped)) return { tuple: mapped, chosen: false };
@@ -97,6 +97,18 @@ function uniqueTuple(
     }
   }
   return withUniquePort(tuple, side, range, own, connections, lots);
+}
+
+/**
+ * The connection that is in the way looks like one that came from the other side at the same moment: then nothing is changed,
+ * and the packet is dropped where the connection is confirmed (nf_nat_used_tuple_new()). Zones of one direction alone bring it about.
+ */
+function crosses(tuple: Tuple, own: Connection, connections: Connections): boolean {
+  if (tuple.proto !== PROTO_UDP && tuple.proto !== PROTO_UDPLITE) return false;
+  const found = connections.find(tuple, own.zone) ?? connections.find(inverse(tuple)!, own.zone);
+  if (found === null) return true;
+  const { original, sourceNat, destinationNat } = found.connection;
+  return !sourceNat && !destinationNat && sameTuple(original, own.reply);
 }
 
 /** As a source would be seen, address and port. */
@@ -160,18 +172,18 @@ function withUniquePort(
 /** nf_nat_used_tuple_harder(): at last a TCP connection that has been closed makes room. */
 function isUsedYet(tuple: Tuple, own: Connection, connections: Connections, triesLeft: number): boolean {
   const reply = inverse(tuple)!;
-  if (!connections.isTaken(reply, own)) return false;
-  if (triesLeft > LAST_TRIES || tuple.proto !== PROTO_TCP || own.tcp === null) return true;
-  if (TCP_STATE_NAMES[own.tcp.state] !== "SYN_SENT") return true;
+  const opens = tuple.proto === PROTO_TCP && own.tcp !== null && TCP_STATE_NAMES[own.tcp.state] === "SYN_SENT";
+  if (triesLeft > LAST_TRIES || !opens) return connections.isTaken(reply, own);
   const found = connections.find(reply, own.zone);
-  if (found === null || found.direction !== "reply") return true;
+  if (found === null) return false;
+  if (found.direction !== "reply") return true;
   const { connection } = found;
   if (!["TIME_WAIT", "CLOSE", "SYN_SENT2"].includes(TCP_STATE_NAMES[connection.tcp!.state]!)) return true;
   if (!connection.sourceNat) return true;
-  const advanced = (own.tcp.sides.original.end - connection.tcp!.sides.original.end) | 0;
+  const advanced = (own.tcp!.sides.original.end - connection.tcp!.sides.original.end) | 0;
   if (advanced <= 0) return true;
   connections.kill(connection);
-  return connections.isTaken(reply, own);
+  return false;
 }
 
 /** Where a port is drawn if the rule names no range; null: it stays. */
