@@ -20,7 +20,7 @@ import {
 } from "../src/layout";
 import { resume, suspend } from "./look-up";
 import { detail } from "./packet";
-import { forgetPieces, strip } from "./pieces";
+import { forgetPieces, showHeader, strip } from "./pieces";
 import { output, pathMtu } from "./route";
 import { firewall, wayMtu } from "./way";
 
@@ -95,6 +95,7 @@ export function stripOptions(packet: usize, kinds: usize): bool {
   if (transport >= <u32>TRANSPORT_OFFSET_1) return true;
   if (load<u32>(origin, ORIGIN_OPTION) == MSS_BROKEN || transport < 20) return false;
   if (strip(packet, detail(), origin, kinds)) forgetPieces();
+  else showHeader();
   return true;
 }
 

@@ -96,7 +96,7 @@ export declare function lay(packet: usize, details: usize, origin: usize, result
 
 /**
  * Turns options of the kinds whose bits are set at `kinds` into NOPs, and writes what has become of the packet into all three records.
- * Whether the first of the fragments that it came in shows less than its header; packets without bytes have no options.
+ * Its header is in one piece then; whether no fragments are left that it came in. Packets without bytes have no options.
  */
 export declare function strip(packet: usize, details: usize, origin: usize, kinds: usize): bool;
 
@@ -149,15 +149,22 @@ export function become(body: u32): void {
 
 /** It is no longer what it came as. */
 export function forgetPieces(): void {
-  clearBits(IS_AS_IT_CAME);
+  clearBits(IS_AS_IT_CAME | IS_SHORT);
+}
+
+/** The first fragment has been given what it lacked of the whole transport header, and may leave so. */
+export function showHeader(): void {
+  if (!is(IS_SHORT)) return;
+  clearBits(IS_SHORT);
+  setBits(IS_AS_IT_CAME);
 }
 
 /** Who wants to see the transport header in one piece makes one of what came in pieces, if the first of them had less. */
 export function pull(): void {
-  if (is(IS_SHORT)) forgetPieces();
+  if (is(IS_SHORT)) clearBits(IS_AS_IT_CAME);
 }
 
 /** tcp_v4_early_demux(). */
 export function pullForRouting(): void {
-  if (is(IS_SHORT) && get(FIELD_PROTO) == TCP) forgetPieces();
+  if (is(IS_SHORT) && get(FIELD_PROTO) == TCP) clearBits(IS_AS_IT_CAME);
 }

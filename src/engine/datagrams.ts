@@ -4,7 +4,7 @@
 import * as layout from "../layout.ts";
 import { PROTO_SCTP, PROTO_TCP } from "../net/protocol.ts";
 import { encode } from "../packet/encode.ts";
-import { fragmentSizes, fragmentsOf } from "../packet/describe.ts";
+import { fragmentSizes, fragmentsOf, pulledSizes } from "../packet/describe.ts";
 import type { Packet } from "../packet/packet.ts";
 import { rewrite } from "../packet/rewrite.ts";
 import { stripped, tcpHeaderBytes } from "../packet/tcp.ts";
@@ -238,18 +238,19 @@ export class Datagrams implements Pieces {
     const now = this.#packetAt(at, details, origin);
     if (now === null) return 0;
     const { packet, body } = now;
-    const { home, sizes } = body;
+    const { home } = body;
+    const sizes = body.sizes && pulledSizes(body.sizes, tcpHeaderBytes(packet));
     const bits = this.#instance.words(kinds, 8);
     const after = stripped(
       packet,
       ALL_KINDS.filter((kind) => (bits[kind >>> 5]! >>> (kind & 31)) & 1),
     );
     if (after === "drop") throw new Error("a broken header was to be dropped");
-    if (after !== packet) {
+    if (after !== packet || sizes !== body.sizes) {
       this.#bodies.push({ packet: after, home, sizes });
       this.show(this.#bodies.length, at, details, origin);
     }
-    return Number(sizes !== null && sizes[0]! < tcpHeaderBytes(packet));
+    return Number(sizes === null);
   }
 
   /** The same room for all packets; the longest fits. */

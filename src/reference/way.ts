@@ -12,7 +12,7 @@
 import type { CtState, RuleRef } from "../classifier.ts";
 import type { Host, Interface } from "../host/host.ts";
 import { isSummedWithAddresses } from "../packet/decode.ts";
-import { fragmentSizes, fragmentsOf } from "../packet/describe.ts";
+import { fragmentSizes, fragmentsOf, pulledSizes } from "../packet/describe.ts";
 import type { AnswerKind } from "../packet/made.ts";
 import type { Arrival, Packet } from "../packet/packet.ts";
 import { PROTO_ICMP, PROTO_SCTP, PROTO_TCP, PROTO_UDP } from "../net/protocol.ts";
@@ -760,12 +760,12 @@ function isSummedUp({ proto, badChecksum }: Packet): boolean {
 }
 
 /**
- * Who wants so many bytes behind the IP header in one piece gets them; if the first fragment had fewer the packet is then no
- * longer what it came as (pskb_may_pull()).
+ * Who wants so many bytes behind the IP header in one piece gets them; if the first fragment had fewer, the others are shorter
+ * then (pskb_may_pull()).
  */
 function pull(skb: Traveller, bytes: number): void {
   const { whole } = skb;
-  if (whole?.sizes != null && whole.sizes[0]! < bytes) skb.whole = { ...whole, sizes: null };
+  if (whole?.sizes != null) skb.whole = { ...whole, sizes: pulledSizes(whole.sizes, bytes) };
 }
 
 /** What routing and NAT want to see of it. */
