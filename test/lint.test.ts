@@ -277,6 +277,26 @@ test("ports that DNAT sends round a closed INPUT are told with a packet; those t
   assert.deepEqual(await publishedOf("examples/docker-host/rules.txt"), []);
 });
 
+test("a cluster's services are looked through within a budget that grows little faster than they do", async () => {
+  const services = Array.from({ length: 120 }, (_, i) => i);
+  const text = [
+    ...["*nat", ":PREROUTING ACCEPT", ":SERVICES -", ":MASQ -"],
+    ...services.map((i) => `:SVC-${i} -\n:SEP-${i} -`),
+    ...["-A PREROUTING -j SERVICES", "-A MASQ -j MARK --set-xmark 0x4000/0x4000"],
+    ...services.flatMap((i) => [
+      `-A SERVICES -d 10.96.0.${i}/32 -p tcp -m tcp --dport 80 -j SVC-${i}`,
+      `-A SVC-${i} ! -s 10.244.0.0/16 -d 10.96.0.${i}/32 -p tcp -m tcp --dport 80 -j MASQ`,
+      `-A SVC-${i} -j SEP-${i}`,
+      `-A SEP-${i} -s 10.244.0.${i}/32 -j MASQ`,
+      `-A SEP-${i} -p tcp -m tcp -j DNAT --to-destination 10.244.0.${i}:8080`,
+    ]),
+    ...["COMMIT", ""],
+  ].join("\n");
+  const budget = { nodes: 600_000, steps: 2_000_000 };
+  for await (const each of lintRuleset(parseRuleset(text, { file: "rules" }), { budget }))
+    assert.fail(JSON.stringify(each));
+});
+
 test("without a rule of which something is found nothing changes, in random rule sets", async () => {
   let confirmed = 0;
   for (let world = 0; world < WORLDS; world++) {

@@ -80,7 +80,7 @@ export class ProgramBuilder {
   readonly #side: Side;
   readonly #chains: ReadonlyMap<string, Chain>;
   readonly #made = new Map<string, Node>();
-  readonly #substituting = new Map<Node, boolean>();
+  readonly #changing = new Map<Node, ReadonlySet<number>>();
   readonly #sequence: Operation;
   readonly #region: Node;
   /** Addresses of packets of the region, each side apart: most rules ask for others, which is seen at once. */
@@ -98,6 +98,7 @@ export class ProgramBuilder {
     const alone = ({ first, end }: Field): Node => diagram.exists(region, (bit) => bit < first || bit >= end);
     this.#addresses = { src: alone(FIELD.src), dst: alone(FIELD.dst) };
     this.#sequence = diagram.operation((a, b) => {
+      if (a === FALSE) return FALSE;
       if (!diagram.isLeaf(a)) return -1;
       const { ending, effects } = outcomes.of(a);
       return ending.kind === "through" ? outcomes.after(effects, b) : a;
@@ -114,7 +115,7 @@ export class ProgramBuilder {
     );
   }
 
-  /** What a rule does, and what rules behind it do then. */
+  /** What a rule does, and what rules behind it do then; FALSE, which is nothing to anybody, stays where it is. */
   followed(node: Node, rest: Node): Node {
     return this.#inARow(node, rest);
   }
@@ -193,10 +194,11 @@ export class ProgramBuilder {
   #inARow(first: Node, second: Node): Node {
     const { outcomes, space } = this.#context;
     const { diagram } = space;
-    if (!this.#substitutes(first)) return diagram.apply(this.#sequence, first, second);
+    if (!this.#substitutes(first, second)) return diagram.apply(this.#sequence, first, second);
     // what the first has changed must be put in place of it whole, not path by path
     let node = first;
     for (const leaf of diagram.leavesOf(first)) {
+      if (leaf === FALSE) continue;
       const { ending, effects } = outcomes.of(leaf);
       if (ending.kind !== "through") continue;
       const here = diagram.where(first, leaf);
@@ -217,18 +219,30 @@ export class ProgramBuilder {
     return outcomes.after(effects, space.diagram.only(become, second));
   }
 
-  /** Packets may go through it whose bits it has changed. */
-  #substitutes(node: Node): boolean {
-    let answer = this.#substituting.get(node);
-    if (answer === undefined) {
+  /** Some bit that `second` asks may have been changed of packets that go through `first`. */
+  #substitutes(first: Node, second: Node): boolean {
+    const { diagram } = this.#context.space;
+    const changed = this.#changedBy(first);
+    if (changed.size === 0) return false;
+    for (const node of diagram.nodesOf(second)) if (changed.has(diagram.bitOf(node))) return true;
+    return false;
+  }
+
+  /** Bits of packets that go through it. */
+  #changedBy(node: Node): ReadonlySet<number> {
+    let bits = this.#changing.get(node);
+    if (bits === undefined) {
       const { outcomes, space } = this.#context;
-      answer = space.diagram.leavesOf(node).some((leaf) => {
-        const { ending, effects } = outcomes.of(leaf);
-        return ending.kind === "through" && changesBits(effects);
-      });
-      this.#substituting.set(node, answer);
+      bits = new Set(
+        space.diagram.leavesOf(node).flatMap((leaf) => {
+          if (leaf === FALSE) return [];
+          const { ending, effects } = outcomes.of(leaf);
+          return ending.kind === "through" && changesBits(effects) ? [...outcomes.functionsOf(effects).keys()] : [];
+        }),
+      );
+      this.#changing.set(node, bits);
     }
-    return answer;
+    return bits;
   }
 
   /** Nothing in the region has its addresses. */

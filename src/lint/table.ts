@@ -2,9 +2,12 @@
 //
 // A chain is walked once from the front and once from behind. From the front: `reach`, the packets that come to each rule,
 // is what comes into the chain without what rules before have ended; it may be too large (what targets change of a packet
-// is forgotten), never too small. From behind: `rest`, the diagram of what becomes of a packet at each rule (program.ts).
-// A rule whose removal leaves `rest` as it is, for all of `reach`, does nothing: both are functions with one shape, so that
-// the question costs no more than the rule's own condition. What comes into a called chain is what its callers send there.
+// is forgotten, and so is what would be too much to hand on to a called chain), never too small. From behind: `rest`, the
+// diagram of what becomes of a packet behind each rule (program.ts). It is asked only for packets that the rule does
+// something to: so rests are handed down from the whole chain to its halves, each as far as the rules of the half are
+// concerned, and no rule costs what all that stand behind it do. A rule whose removal leaves `rest` as it is, for all of
+// `reach`, does nothing: both are functions with one shape, so that the question costs no more than the rule's own
+// condition. What comes into a called chain is what its callers send there.
 //
 // What a rule of another chain would do as well is seen only where the chain itself answers: nothing is told then. Each
 // finding holds for its rule alone: of two rules that do the same, either may go, not both.
@@ -39,6 +42,18 @@ export interface Idle {
   /** Rules that take its packets before it, or do the same behind it. */
   readonly by: readonly RuleRef[];
 }
+
+/** Rules that stand behind one another. */
+interface Row {
+  /** What they do. */
+  readonly node: Node;
+  /** Packets that they may do something to, whatever is changed of them meanwhile. */
+  readonly active: Node;
+  readonly halves: readonly [Row, Row] | null;
+}
+
+/** Nodes of what is known of packets that come into a chain: every rule there is asked for all of them. */
+const MOST_HANDED_ON = 2_000;
 
 /** Rules that a finding names. */
 const MOST_NAMED = 10;
@@ -103,15 +118,18 @@ export class TableLint {
     if (entry === FALSE) return [{ kind: "unreachable", chain, rule: null, by: [] }];
     const { diagram } = this.#space;
     const found: Idle[] = [];
-    const rests = this.#restsOf(chain);
+    const conditions = chain.rules.map((rule) =>
+      conditionOf(rule, this.#space, (match, at, part = "") =>
+        this.#guards.bitOf(match, at, part, `/${this.#alignment.old.numberOf(rule)}`),
+      ),
+    );
+    const actives = chain.rules.map((rule, index) => whereActive(rule, conditions[index]!, this.#space, this.#notes));
+    const rests = this.#restsOf(chain, actives);
     // of bits that may have been changed since nothing is known
     let reach = diagram.exists(entry, this.#isChanged);
     let taken: Node = FALSE;
     chain.rules.forEach((rule, index) => {
-      const condition = conditionOf(rule, this.#space, (match, at, part = "") =>
-        this.#guards.bitOf(match, at, part, `/${this.#alignment.old.numberOf(rule)}`),
-      );
-      const active = whereActive(rule, condition, this.#space, this.#notes);
+      const active = actives[index]!;
       const here = diagram.and(reach, active);
       const tell = (kind: IdleKind, by: readonly RuleRef[] = []): void => {
         found.push({ kind, chain, rule: this.#refOf(rule), by });
@@ -132,8 +150,8 @@ export class TableLint {
           );
         return;
       }
-      this.#enter(rule, diagram.and(reach, condition.holds));
-      const rest = rests[index + 1]!;
+      this.#enter(rule, conditions[index]!.holds, [reach, entry]);
+      const rest = rests[index]!;
       const own = this.#ending(this.#builder.rule(rule, "", true), chain);
       if (!this.#differs(this.#builder.followed(own, rest), rest, here, chain))
         tell(this.#isToNowhere(rule) ? "nowhere" : "redundant", this.#decidersOf(diagram.only(here, rest)));
@@ -145,14 +163,47 @@ export class TableLint {
     return found;
   }
 
-  /** What becomes of a packet at each rule, and behind the last. */
-  #restsOf(chain: Chain): readonly Node[] {
-    const rests = [
-      this.#ending(this.#outcomes.leaf({ ending: { kind: "return" }, by: 0, effects: NO_EFFECTS }), chain),
-    ];
-    for (const rule of [...chain.rules].reverse())
-      rests.push(this.#builder.followed(this.#ending(this.#builder.rule(rule, ""), chain), rests.at(-1)!));
-    return rests.reverse();
+  /** What becomes of a packet behind each rule, as far as the rule is of any consequence to it; FALSE elsewhere. */
+  #restsOf(chain: Chain, actives: readonly Node[]): readonly Node[] {
+    const { diagram } = this.#space;
+    const rests: Node[] = [];
+    /** `rest` is what comes behind the rules, for all packets that they may do something to. */
+    const go = (rules: Row, rest: Node): void => {
+      if (rules.halves === null) {
+        rests.push(rest);
+        return;
+      }
+      const [first, second] = rules.halves;
+      const between = this.#builder.followed(diagram.only(first.active, second.node), diagram.only(first.active, rest));
+      go(first, between);
+      go(second, diagram.only(second.active, rest));
+    };
+    const rows = chain.rules.map((rule, index): Row => {
+      const node = this.#ending(this.#builder.rule(rule, ""), chain);
+      // what is changed of a packet leads it nowhere else
+      return { node, active: diagram.exists(actives[index]!, this.#isChanged), halves: null };
+    });
+    const end = this.#ending(this.#outcomes.leaf({ ending: { kind: "return" }, by: 0, effects: NO_EFFECTS }), chain);
+    const [whole] = this.#inPairs(rows);
+    if (whole !== undefined) go(whole, diagram.only(whole.active, end));
+    return rests;
+  }
+
+  /** One row of all, or none. */
+  #inPairs(rows: readonly Row[]): readonly Row[] {
+    if (rows.length < 2) return rows;
+    const pairs: Row[] = [];
+    for (let i = 0; i < rows.length; i += 2) {
+      const [first, second] = rows.slice(i, i + 2);
+      if (second === undefined) pairs.push(first!);
+      else
+        pairs.push({
+          node: this.#builder.followed(first!.node, second.node),
+          active: this.#space.diagram.or(first!.active, second.active),
+          halves: [first!, second],
+        });
+    }
+    return this.#inPairs(pairs);
   }
 
   /** To come back from a built-in chain is its policy. */
@@ -183,12 +234,18 @@ export class TableLint {
     return policy === null && outcome.ending.kind === "return" ? { ...outcome, ending: { kind: "through" } } : outcome;
   }
 
-  #enter({ target }: Rule, packets: Node): void {
+  /** @param from what comes to the rule, and sets that are larger but not made of as much */
+  #enter({ target }: Rule, holds: Node, from: readonly Node[]): void {
     if (target?.kind !== "jump" && target?.kind !== "goto") return;
     const { diagram } = this.#space;
     const callee = this.#byName.get(target.chain)!;
+    const packets = from.map((each) => diagram.and(each, holds)).find((each) => !this.#isLarge(each)) ?? holds;
     const sent = diagram.exists(packets, this.#isChanged);
     this.#entries.set(callee, diagram.or(this.#entries.get(callee) ?? FALSE, sent));
+  }
+
+  #isLarge(node: Node): boolean {
+    return [...this.#space.diagram.nodesOf(node)].length > MOST_HANDED_ON;
   }
 
   #isToNowhere({ target }: Rule): boolean {
