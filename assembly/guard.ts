@@ -51,6 +51,7 @@ import {
   TEST_MASKED,
   TEST_MSS,
   TEST_NEGATED,
+  TEST_NFT_LIMIT,
   TEST_NTH,
   TEST_OWNER,
   TEST_QUOTA,
@@ -160,6 +161,8 @@ export function holds(program: usize, clause: usize, packet: usize): u32 {
       if (!good && other != 0) good = inSet(data + a, b, load<u32>(packet + (other << 2)));
     } else if (kind == TEST_LIMIT) {
       good = limit(a, b, load<u32>(test, TEST_C));
+    } else if (kind == TEST_NFT_LIMIT) {
+      good = nftLimit(a, <f64>b + <f64>load<u32>(test, TEST_C) * 4294967296, load<u32>(test, TEST_FIELD));
     } else if (kind == TEST_NTH) {
       good = nth(a, b, load<u32>(test, TEST_C)) != negated;
     } else if (kind == TEST_INTACT) {
@@ -285,15 +288,24 @@ function quota(state: u32, whole: u64, length: u32): bool {
 /** The clock in credits. */
 const CREDITS_PER_SECOND: f64 = 32000;
 
-/** limit_mt() of xt_limit.c; a packet costs `cost` of at most `cap` credits, which come with time. */
-function limit(state: u32, cost: u32, cap: u32): bool {
+/** A bucket of `cap` credits, which come with the clock; a packet takes `cost`. */
+function takes(state: u32, cost: f64, cap: f64, clock: f64): bool {
   const at = states + <usize>state * STATE_BYTES;
-  const clock = floor<f64>(now * CREDITS_PER_SECOND + 0.5);
   const seen = load<f64>(at, 8);
-  let left = <f64>cap;
+  let left = cap;
   if (seen != 0) left = min<f64>(left, load<f64>(at) + clock - (seen - 1));
   store<f64>(at, clock + 1, 8);
-  const good = left >= <f64>cost;
-  store<f64>(at, good ? left - <f64>cost : left);
+  const good = left >= cost;
+  store<f64>(at, good ? left - cost : left);
   return good;
+}
+
+/** limit_mt() of xt_limit.c. */
+function limit(state: u32, cost: u32, cap: u32): bool {
+  return takes(state, <f64>cost, <f64>cap, floor<f64>(now * CREDITS_PER_SECOND + 0.5));
+}
+
+/** nft_limit_eval() of nft_limit.c; credits are nanoseconds. */
+function nftLimit(state: u32, cost: f64, burst: u32): bool {
+  return takes(state, cost, cost * <f64>burst, floor<f64>(now * 1e9 + 0.5));
 }

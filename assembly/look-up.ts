@@ -90,8 +90,12 @@ export function setLookUp(countersAt: usize, stackAt: usize): void {
   stack = stackAt;
 }
 
+/** It is written as iptables-nft has it, which tells, but does not count, a rule one of whose matches has dropped the packet. */
+let nftTrace = false;
+
 /** From here on traces are written to `bytes` bytes at `at`; 0: not any more. */
-export function setTrace(at: usize, bytes: usize): void {
+export function setTrace(at: usize, bytes: usize, nft: bool): void {
+  nftTrace = nft;
   traceStart = traceTop = at;
   traceEnd = at + bytes;
   tracing = at != 0;
@@ -121,6 +125,17 @@ function meet(rule: u32): void {
     store<u32>(traceTop, rule);
     traceTop += 4;
   }
+}
+
+/** The rule that was met last, to be told later: iptables-nft tells of a rule when its target is through. NONE: no trace is written. */
+export function withhold(): u32 {
+  if (!nftTrace || traceTop == traceStart || traceTop >= traceEnd) return NONE;
+  traceTop -= 4;
+  return load<u32>(traceTop);
+}
+
+export function tell(rule: u32): void {
+  if (rule != NONE) meet(rule);
 }
 
 /** Adds to the counter of a rule or policy. */
@@ -325,6 +340,7 @@ function act(program: usize, clause: usize, index: u32, packet: usize): u32 {
     const held = holds(program, clause, packet);
     if (held != HOLDS) {
       if (held != DROPPED) return index + 1;
+      if (nftTrace) meet(load<u32>(clause, CLAUSE_RULE));
       dropper = clause;
       return STOPPED;
     }

@@ -40,6 +40,7 @@ import {
   QUOTED_WHOLE,
   STATUS_DESTINATION_DONE,
   STATUS_DESTINATION_NAT,
+  STATUS_DRAWN,
   STATUS_DYING,
   STATUS_SOURCE_DONE,
   STATUS_SOURCE_NAT,
@@ -70,13 +71,6 @@ import {
 import { draw } from "./guard";
 import { hashOfFour, scaled, swapped } from "./hash";
 import { GRE, ICMP, TCP, UDP, UDPLITE } from "./protocol";
-
-/** A port was drawn by lot for the packet. */
-export let chosen = false;
-
-export function setChosen(value: bool): void {
-  chosen = value;
-}
 
 /** find_best_ips_proto(). */
 function pickAddress(src: u32, dst: u32, lo: u32, hi: u32, persistent: bool, zone: u32): u32 {
@@ -159,6 +153,9 @@ function sourceFits(proto: u32): bool {
   return (rangeFlags & NAT_PORTS) == 0 || portFits(proto, true);
 }
 
+/** Whose mapping takeMapping() has found. */
+let mapped: usize = 0;
+
 /** find_appropriate_src(): the mapping that the client socket has already, if it fits. */
 function takeMapping(flow: usize): bool {
   if (flow == TOLD) return false;
@@ -171,7 +168,9 @@ function takeMapping(flow: usize): bool {
     const there = invertPorts(portsOf(other, 1), proto);
     src = dstOf(other, 1);
     ports = (oldPorts & 0xffff0000) | (there & 0xffff);
-    if (sourceFits(proto)) return true;
+    if (!sourceFits(proto)) continue;
+    mapped = other;
+    return true;
   }
   src = oldSrc;
   ports = oldPorts;
@@ -188,7 +187,10 @@ function seekTuple(flow: usize, source: bool, state: u32, rule: u32): void {
     if (sourceFits(proto)) {
       if (!isUsed(flow) || crosses(flow)) return;
     } else if (flowCount > 1 && takeMapping(flow)) {
-      if (!isUsed(flow)) return;
+      if (!isUsed(flow)) {
+        addStatus(flow, statusOf(mapped) & STATUS_DRAWN);
+        return;
+      }
       src = oldSrc;
       ports = oldPorts;
     }
@@ -238,7 +240,7 @@ function seekPort(flow: usize, source: bool, state: u32, rule: u32): void {
     offset = (key - basePort) & 0xffff;
   } else if ((rangeFlags & NAT_RANDOM) != 0 || source) {
     offset = draw(state, rule) & 0xffff;
-    chosen = chosen || size > 1;
+    if (size > 1) addStatus(flow, STATUS_DRAWN);
   }
   let tries = min(size, MOST_TRIES);
   for (;;) {

@@ -114,6 +114,7 @@ import {
   ROUTE_UNREACHABLE,
   ROUTE_VIA,
   STATUS_DESTINATION_DONE,
+  STATUS_DRAWN,
   STATUS_SOURCE_DONE,
   TABLE_FILTER,
   TABLE_MANGLE,
@@ -167,9 +168,9 @@ import {
   showState,
   unmodelled,
 } from "./log";
-import { beginPacket, dropper, run, traceCount } from "./look-up";
+import { beginPacket, dropper, run, tell, traceCount, withhold } from "./look-up";
 import { copyRecord } from "./memory";
-import { bind, bindNothing, bindTo, chosen, setChosen, translate, translateError, translates } from "./nat";
+import { bind, bindNothing, bindTo, translate, translateError, translates } from "./nat";
 import { addToSum, origin } from "./origin";
 import {
   beginSkb,
@@ -352,7 +353,11 @@ function passesChain(table: i32, hook: i32): bool {
     if (table == TABLE_FILTER) accept(rule);
     return true;
   }
-  if (action == ACTION_REJECT) reject(firewall, load<u32>(clause, CLAUSE_ARG));
+  if (action == ACTION_REJECT) {
+    const met = withhold();
+    reject(firewall, load<u32>(clause, CLAUSE_ARG));
+    tell(met);
+  }
   return refuse(hook, rule, isTold(clause, action));
 }
 
@@ -402,11 +407,17 @@ function isSummedUp(): bool {
   return (get(FIELD_FACTS) & FACT_BAD_CHECKSUM) == 0 && (proto == TCP || proto == UDP || proto == ICMP);
 }
 
+/** The answer will show a port that was drawn by lot. */
+function showDrawn(): void {
+  if ((statusOf(ct) & STATUS_DRAWN) != 0) showLot();
+}
+
 /** nf_nat_ipv4_fn(): rules for a first packet, and their result for all; false: dropped. */
 function nat(hook: i32, source: bool): bool {
   if (ct == 0 || !flag(FIREWALL_NAT)) return true;
   const state = get(FIELD_CT_STATE) >> 2;
   if (state == CT_RELATED && get(FIELD_PROTO) == ICMP) {
+    showDrawn();
     if (translates(source)) pull();
     return translateError(CURRENT, detail(), source) ? true : refuse(hook, NONE);
   }
@@ -415,7 +426,6 @@ function nat(hook: i32, source: bool): bool {
     const clause: usize = program == 0 ? 0 : run(program, CURRENT);
     if (program != 0 && clause == 0) return refuse(hook, load<u32>(dropper, CLAUSE_RULE));
     const action = program == 0 ? ACTION_ACCEPT : load<u32>(clause, CLAUSE_ACTION);
-    setChosen(false);
     if (action == ACTION_ACCEPT) {
       bindNothing(source, load<u32>(firewall, FIREWALL_DRAWS));
     } else {
@@ -425,7 +435,6 @@ function nat(hook: i32, source: bool): bool {
       if (source) store<u32>(out(), rule, DECISION_SNAT_RULE);
       else store<u32>(out(), rule, DECISION_DNAT_RULE);
     }
-    if (chosen) showLot();
   } else if (hook == HOOK_POSTROUTING && ctReply == 0) {
     // what was hidden behind an address of another interface than it leaves by now: nf_nat_oif_changed()
     const masquerade = load<u16>(ct, FLOW_MASQUERADE);
@@ -434,6 +443,7 @@ function nat(hook: i32, source: bool): bool {
       return refuse(hook, NONE);
     }
   }
+  showDrawn();
   if (is(IS_SHORT) && translates(source)) pull();
   return translate(CURRENT, source) ? true : refuse(hook, NONE);
 }

@@ -84,7 +84,7 @@ class Bench {
       draws: memory.count,
     });
     this.chains = loadChains(instance, this.#firewall, ruleset, {
-      ...{ rules, interfaces: this.interfaces, counting: true, odd: false, mostSetBoxes: 0 },
+      ...{ rules, interfaces: this.interfaces, counting: true, odd: false, nft: false, mostSetBoxes: 0 },
       addressesOf: addressTypes(host, this.interfaces),
       stateOf: (rule, match) => memory.numberOf(rule, match),
       listOf: (name) => memory.listOf(name),

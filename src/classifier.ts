@@ -89,7 +89,7 @@ export interface Outcome extends Journey {
   /** The rules whose NAT targets were reached for destination and source, even if they changed nothing; null: none. */
   readonly dnatRule: RuleRef | null;
   readonly snatRule: RuleRef | null;
-  /** The kernel would have drawn lots (a free port): what stands here is drawn from the seed. */
+  /** The kernel would have drawn lots (a free port) for its connection: what stands here is drawn from the seed. */
   readonly chosen: boolean;
   /** Present only where the host's own sending failed: ENETUNREACH, EPERM, ... */
   readonly errno?: string;

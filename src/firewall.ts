@@ -25,16 +25,7 @@ import { loadIpsets } from "./engine/ipsets.ts";
 import { loadHashTables } from "./engine/hashtables.ts";
 import { loadLists } from "./engine/lists.ts";
 import { changedBy, writeOrigin } from "./engine/origins.ts";
-import {
-  isOdd,
-  isOddToNft,
-  PLACES,
-  readArrival,
-  readOutcome,
-  unmodelled,
-  VERDICTS,
-  writeArrival,
-} from "./engine/records.ts";
+import { isOdd, PLACES, readArrival, readOutcome, unmodelled, VERDICTS, writeArrival } from "./engine/records.ts";
 import type { Host } from "./host/host.ts";
 import {
   ANSWER_BYTES,
@@ -67,7 +58,7 @@ import {
 import type { Arrival, Packet } from "./packet/packet.ts";
 import { rewrite } from "./packet/rewrite.ts";
 import { hasOtherOptions } from "./packet/tcp.ts";
-import { NFT_READS_OTHERWISE, UnsupportedError } from "./reference/error.ts";
+import { UnsupportedError } from "./reference/error.ts";
 import type { ClassbenchRule } from "./rules/classbench.ts";
 import { RuleError } from "./rules/error.ts";
 import { refuseUnmodelled } from "./rules/modelled.ts";
@@ -209,8 +200,6 @@ export class Firewall {
   /** Origin records; 0: no rule asks for them. */
   #origins = 0;
   readonly #stateless: boolean;
-  readonly #nft: boolean;
-  readonly #defragments: boolean;
   /** Rules take options of TCP away. */
   readonly #strips: boolean;
   readonly #details: number;
@@ -232,7 +221,6 @@ export class Firewall {
     this.ruleset = ruleset;
     this.host = host;
     this.#stateless = options.stateless ?? false;
-    this.#nft = options.backend === "nft";
     this.#strips = rulesOf(ruleset).some(({ target }) => target?.kind === "TCPOPTSTRIP");
     this.rules = new RuleTable(ruleset);
     this.interfaces = new InterfaceTable(host.interfaces.map((iface) => iface.name));
@@ -244,6 +232,7 @@ export class Firewall {
       interfaces: this.interfaces,
       counting: options.counting ?? true,
       odd: false,
+      nft: options.backend === "nft",
       addressesOf: addressTypes(host, this.interfaces),
       stateOf: (rule, match) => memory.numberOf(rule, match),
       listOf: (name) => memory.listOf(name),
@@ -265,7 +254,6 @@ export class Firewall {
     loadHashTables(instance, memory.hashTables);
     loadIpsets(instance, ipsets, this.interfaces);
     const defragments = this.tracking || needsDatagrams(ruleset);
-    this.#defragments = defragments;
     this.#firewall = loadHost(instance, host, this.interfaces, {
       tracking: this.tracking,
       datagrams: defragments,
@@ -286,8 +274,6 @@ export class Firewall {
     this.#answers = instance.allocate(BATCH * ANSWERS * ANSWER_BYTES);
     this.datagrams = new Datagrams(instance, this.#answers, {
       origins: this.#origins !== 0,
-      nft: this.#nft,
-      defragments,
       fragmentSeconds: host.fragmentSeconds,
       putPayload: (packet) => this.#putPayload(packet),
       beforePieces: () => {
@@ -357,7 +343,7 @@ export class Firewall {
     this.#startTraffic(options);
     const every = options.sampleEvery ?? 0;
     const { exports } = instance;
-    exports.setTrace(0, 0);
+    exports.setTrace(0, 0, 0);
     exports.setOrigins(0, 0);
     exports.setEvents(0, 0);
     this.#nextIndex = options.first ?? this.#nextIndex;
@@ -400,7 +386,7 @@ export class Firewall {
     this.#startTraffic({ seed, traffic: "flows" });
     loadConversations(instance, this.#traffic, conversations, this.#origins === 0);
     const batch = Math.max(1, Math.min(BATCH, conversations >> 1));
-    exports.setTrace(0, 0);
+    exports.setTrace(0, 0, 0);
     exports.setOrigins(0, 0);
     exports.setEvents(0, 0);
     for (let first = 0; first < packets;) {
@@ -555,11 +541,6 @@ export class Firewall {
     return hasOtherOptions(packet, rewrite(came, header)) ? packet : null;
   }
 
-  /** ... as it comes: what is put together in front of all rules they see whole. */
-  #meetsRules({ moreFragments, fragmentOffset }: Packet): boolean {
-    return !this.#defragments || (!moreFragments && fragmentOffset === 0);
-  }
-
   /** Chains as odd packets meet them; they are made when the first comes. */
   #loadOdd(): void {
     if (this.#oddLoaded) return;
@@ -569,8 +550,6 @@ export class Firewall {
 
   #batch(arrivals: readonly Arrival[], trace: boolean, answers: Answer[]): void {
     const instance = this.#instance;
-    const odd = this.#nft ? arrivals.find(({ packet }) => this.#meetsRules(packet) && isOddToNft(packet)) : undefined;
-    if (odd !== undefined) throw new UnsupportedError(NFT_READS_OTHERWISE, odd.id);
     if (arrivals.some((arrival) => isOdd(arrival.packet))) this.#loadOdd();
     this.datagrams.begin(arrivals.map(({ packet }) => packet));
     this.#payloads?.begin();
@@ -585,7 +564,7 @@ export class Firewall {
       times[i] = arrival.time;
     });
     instance.exports.setOrigins(this.#origins, this.#nextIndex);
-    instance.exports.setTrace(trace ? this.#trace : 0, trace ? this.#traceWords * 4 : 0);
+    instance.exports.setTrace(trace ? this.#trace : 0, trace ? this.#traceWords * 4 : 0, Number(this.#context.nft));
     instance.exports.setAnswers(this.#answers, BATCH * ANSWERS * ANSWER_BYTES);
     // all connections may end at once
     const eventBytes = (this.#flows + BATCH * EVENTS) * EVENT_BYTES;
@@ -686,6 +665,7 @@ export function benchChain(
     interfaces,
     counting: false,
     odd: false,
+    nft: false,
     addressesOf: host === null ? null : addressTypes(host, interfaces),
     stateOf: (rule, match) => memory.numberOf(rule, match),
     listOf: (name) => memory.listOf(name),

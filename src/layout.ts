@@ -308,6 +308,8 @@ export const TIME_WEEKDAYS = 20;
 export const TEST_RPFILTER = 26;
 /** Bit n of b: connections whose source has hash n of c, by seed a. A frame to a group then counts as one to the host. */
 export const TEST_CLUSTER = 27;
+/** `limit` of iptables-nft: state a, a token costs b | c << 32 nanoseconds, there may be `field` of them. */
+export const TEST_NFT_LIMIT = 28;
 export const RPFILTER_LOOSE = 1;
 export const RPFILTER_VALID_MARK = 2;
 export const RPFILTER_ACCEPT_LOCAL = 4;
@@ -1203,6 +1205,8 @@ export const STATUS_STATE = 1024;
 /** Its zone holds in the original direction alone, in that of replies alone. Two bits side by side. */
 export const STATUS_ZONE_ORIGINAL = 2048;
 export const STATUS_ZONE_REPLY = 4096;
+/** One of its ports was drawn by lot, or is that of a connection whose was. */
+export const STATUS_DRAWN = 8192;
 
 /** A side of the association has sent an INIT: `ASSOCIATION_INIT << direction`. */
 export const ASSOCIATION_INIT = 1;

@@ -11,10 +11,12 @@ import type { World } from "./support/arbitrary.ts";
 import { readWorld } from "./support/arrivals.ts";
 import { DECIDING_ENGINE, ENGINE } from "./support/classifiers.ts";
 import { rulesetOf } from "./support/compare.ts";
-import { readKernelCases } from "./support/kernel-case.ts";
+import { BACKENDS, readKernelCases } from "./support/kernel-case.ts";
 import { compareEngine } from "./support/kernel-engine.ts";
 
-for (const one of readKernelCases(fileURLToPath(new URL("oracle/cases", import.meta.url)))) {
+const CASES = fileURLToPath(new URL("oracle/cases", import.meta.url));
+
+for (const one of readKernelCases(CASES)) {
   test(`the engine decides as the reference does where a kernel was recorded: ${one.name}`, (context) => {
     const host = { routes: [], rules: [], sysctl: {}, ...one.host };
     const world = { ...one, ruleset: rulesetOf(one), host } as unknown as World;
@@ -22,12 +24,16 @@ for (const one of readKernelCases(fileURLToPath(new URL("oracle/cases", import.m
     if (refused !== null) context.skip(refused);
     else for (const engine of [ENGINE, DECIDING_ENGINE]) assertRight(world, agreesWithReference(engine));
   });
+}
 
-  test(`the engine follows a recorded case packet by packet: ${one.name}`, () => {
-    const { compared, difference } = compareEngine(one);
-    assert.equal(difference, null);
-    assert.equal(compared, one.packets.length);
-  });
+for (const backend of BACKENDS) {
+  for (const one of readKernelCases(CASES, backend)) {
+    test(`the engine follows a recorded case packet by packet: ${one.name}, ${backend}`, () => {
+      const { compared, difference } = compareEngine(one);
+      assert.equal(difference, null);
+      assert.equal(compared, one.packets.length);
+    });
+  }
 }
 
 /** Why the engine refuses a rule, or one of the packets that the reference answers; null: it does not. */

@@ -90,6 +90,7 @@ import {
   TEST_MAC,
   TEST_MASKED,
   TEST_MSS,
+  TEST_NFT_LIMIT,
   TEST_NTH,
   TEST_OWNER,
   TEST_QUOTA,
@@ -107,7 +108,7 @@ import {
   TRANSPORT_OFFSET_1,
 } from "../layout.ts";
 import { prefixMask } from "../net/address.ts";
-import { bucketOf } from "../net/limit.ts";
+import { bucketOf, nftTokenOf } from "../net/limit.ts";
 import { TCP_FLAGS } from "../packet/packet.ts";
 import { RuleError } from "../rules/error.ts";
 import { modelledMatch } from "../rules/modelled.ts";
@@ -120,6 +121,8 @@ import type {
   NegatableRange,
   Rule,
   SetSide,
+  TcpMatch,
+  UdpMatch,
 } from "../rules/ruleset.ts";
 import type { InterfaceTable } from "./interfaces.ts";
 import { ALL, complement, EMPTY, intersect, isAll, MAX_U32, unionOf } from "./intervals.ts";
@@ -141,6 +144,8 @@ export interface ConditionContext {
   readonly volatileFields: number;
   /** Lower for packets that are later fragments or cut short (FACT_ODD). */
   readonly odd: boolean;
+  /** Lower as iptables-nft does. */
+  readonly nft: boolean;
   /** The addresses of these types, all of them or as one interface sees them; null without a host. */
   readonly addressesOf: ((types: readonly AddressType[], iface: number | null) => Intervals) | null;
   /** Number of the memory that belongs to match `match` of rule number `rule`, or to what the rule draws (DRAWS). */
@@ -167,6 +172,12 @@ const PORT_MAX = 0xffff;
 const TCP_HEADER_BYTES = 20;
 const UDP_HEADER_BYTES = 8;
 const ICMP_HEADER_BYTES = 8;
+const PLAIN_HEADER_BYTES = 20;
+const U32_BYTES = 4;
+/** Where these fields end behind the IP header. */
+const SPORT_END = 2;
+const DPORT_END = 4;
+const TCP_FLAGS_END = 14;
 const PORTS_BYTES = 4;
 const SCTP_HEADER_BYTES = 12;
 const DCCP_HEADER_BYTES = 12;
@@ -236,6 +247,15 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
     const set = range.lo > range.hi ? EMPTY : [range.lo, range.hi];
     both(field, negatedIf(set, range.negated, PORT_MAX));
   };
+  /** iptables-nft compares bytes of the packet: what is not there does not hold, and nothing is dropped. */
+  const compared = (end: number, mask: number, set: Intervals): void => {
+    const ranges = Array.from({ length: set.length / 2 }, (_, at) => ({ lo: set[2 * at]!, hi: set[2 * at + 1]! }));
+    const test = { start: PLAIN_HEADER_BYTES + end - U32_BYTES, steps: [{ op: "&", number: mask }], ranges } as const;
+    guard({ kind: TEST_U32, tests: [test], negated: false });
+  };
+  const comparedPorts = (end: number, range: NegatableRange | null): void => {
+    if (asksPort(range)) compared(end, PORT_MAX, negatedIf([range.lo, range.hi], range.negated, PORT_MAX));
+  };
   const address = (field: number, test: AddressTest | null): void => {
     if (test === null) return;
     const span = ~test.mask >>> 0;
@@ -277,6 +297,14 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
         if (!match.holds) both(FIELD_SRC, EMPTY);
         return;
       case "tcp":
+        if (context.odd && context.nft && isCompared(match)) {
+          const { flags } = match;
+          if (flags !== null)
+            compared(TCP_FLAGS_END, flags.mask, negatedIf([flags.comp, flags.comp], flags.negated, flags.mask));
+          comparedPorts(SPORT_END, match.sport);
+          comparedPorts(DPORT_END, match.dport);
+          return;
+        }
         intact(TCP_HEADER_BYTES);
         ports(FIELD_SPORT, match.sport);
         ports(FIELD_DPORT, match.dport);
@@ -309,6 +337,11 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
         if (match.option !== null) guard({ kind: TEST_DCCP_OPTION, ...match.option });
         return;
       case "udp":
+        if (context.odd && context.nft && isCompared(match)) {
+          comparedPorts(SPORT_END, match.sport);
+          comparedPorts(DPORT_END, match.dport);
+          return;
+        }
         intact(UDP_HEADER_BYTES);
         ports(FIELD_SPORT, match.sport);
         ports(FIELD_DPORT, match.dport);
@@ -510,7 +543,9 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
         });
         return;
       case "limit":
-        guard({ kind: TEST_LIMIT, state: state(), ...bucketOf(match.average, match.burst) });
+        if (context.nft)
+          guard({ kind: TEST_NFT_LIMIT, state: state(), cost: nftTokenOf(match.average), burst: match.burst });
+        else guard({ kind: TEST_LIMIT, state: state(), ...bucketOf(match.average, match.burst) });
         return;
       case "statistic":
         if (match.mode === "nth") {
@@ -535,6 +570,17 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
 /** SHOW_ bits of the sides that a rule names for a set. */
 export function showOf(sides: readonly SetSide[]): number {
   return sides.reduce((bits, side, n) => bits | (side === "src" ? 1 << n : 0), sides.length << SHOW_PARTS_SHIFT);
+}
+
+/** add_nft_tcp() and add_nft_udp() of iptables/nft.c: without the kernel's match for the protocol. */
+function isCompared(match: TcpMatch | UdpMatch): boolean {
+  const asksFlags = match.kind === "tcp" && match.flags !== null;
+  const asksOption = match.kind === "tcp" && match.option !== null;
+  return !asksOption && (asksFlags || asksPort(match.sport) || asksPort(match.dport));
+}
+
+function asksPort(range: NegatableRange | null): range is NegatableRange {
+  return range !== null && (range.negated || range.lo > 0 || range.hi < PORT_MAX);
 }
 
 function negatedIf(set: Intervals, negated: boolean, max?: number): Intervals {

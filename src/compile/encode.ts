@@ -66,6 +66,7 @@ import {
   TEST_LIMIT,
   TEST_MASKED,
   TEST_NEGATED,
+  TEST_NFT_LIMIT,
   TEST_NTH,
   TEST_RANDOM,
   TEST_SET,
@@ -288,6 +289,8 @@ function wordsOf(test: Test, list: number): TestWords {
       return { field: test.show, a: test.set };
     case TEST_LIMIT:
       return { a: test.state, b: test.cost, c: test.cap };
+    case TEST_NFT_LIMIT:
+      return { field: test.burst, a: test.state, b: test.cost % 2 ** 32, c: Math.floor(test.cost / 2 ** 32) };
     case TEST_NTH:
       return { a: test.state, b: test.every, c: test.packet };
     case TEST_RANDOM:

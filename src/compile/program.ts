@@ -32,6 +32,7 @@ import {
   TEST_INTACT,
   TEST_LIMIT,
   TEST_MSS,
+  TEST_NFT_LIMIT,
   TEST_NTH,
   TEST_QUOTA,
   TEST_RANDOM,
@@ -75,6 +76,7 @@ export type Test =
       readonly negated: boolean;
     }
   | { readonly kind: typeof TEST_LIMIT; readonly state: number; readonly cost: number; readonly cap: number }
+  | { readonly kind: typeof TEST_NFT_LIMIT; readonly state: number; readonly cost: number; readonly burst: number }
   | {
       readonly kind: typeof TEST_NTH;
       readonly state: number;
@@ -182,6 +184,7 @@ export type Test =
 const REMEMBERING: readonly Test["kind"][] = [
   TEST_CLUSTER,
   TEST_LIMIT,
+  TEST_NFT_LIMIT,
   TEST_NTH,
   TEST_RANDOM,
   TEST_INTACT,

@@ -357,6 +357,7 @@ function worldOf(ruleset: Ruleset): World {
   memory.start(0, 0);
   return {
     memory,
+    backend: "legacy",
     addressType: (): never => {
       throw new Error("types of addresses were to be decided");
     },

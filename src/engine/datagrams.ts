@@ -14,7 +14,7 @@ import { answerMade, headerOf, quotedOf } from "./generated.ts";
 import type { Instance } from "./instance.ts";
 import { mssChanged, writeOptions } from "./origins.ts";
 import { Reassembly } from "./reassembly.ts";
-import { isOddToNft, pathOf, writeHeader } from "./records.ts";
+import { pathOf, writeHeader } from "./records.ts";
 
 /** What assembly/pieces.ts imports. Addresses are bytes of the instance's memory. */
 export interface Pieces {
@@ -78,10 +78,6 @@ const NOT_ALL = 1;
 export interface DatagramsOptions {
   /** Rules ask for origin records. */
   readonly origins: boolean;
-  /** The chains read later fragments otherwise than is modelled, where fragments meet them. */
-  readonly nft: boolean;
-  /** Datagrams are put together before they meet a chain, unless they are not to be tracked. */
-  readonly defragments: boolean;
   /** How long fragments wait for the others. */
   readonly fragmentSeconds: number;
   /** The address of a packet's bytes in the engine's memory; 0: no rule asks for them. */
@@ -170,7 +166,6 @@ export class Datagrams implements Pieces {
     const kept = { context: instance.bytes(at, CONTEXT_BYTES).slice(), mac };
     const whole = this.#reassembly.add(gatherer, packet, kept, time);
     if (whole === null) return layout.GATHER_WAITING;
-    if (this.#options.nft && isOddToNft(whole.packet)) return layout.GATHER_UNKNOWN;
     instance.bytes(bearer, CONTEXT_BYTES).set(whole.kept.context);
     this.#bodies.push({ packet: whole.packet, home: body.home, sizes: whole.sizes });
     this.show(this.#bodies.length, at, details, origin);
@@ -186,17 +181,13 @@ export class Datagrams implements Pieces {
   }
 
   cut(at: number, details: number, origin: number, most: number, asItCame: number, result: number): void {
-    const { nft, defragments, beforePieces } = this.#options;
     const now = this.#packetAt(at, details, origin);
-    const untracked =
-      this.#instance.words(at, layout.FIELD_COUNT)[layout.FIELD_CT_STATE]! >>> 2 === layout.CT_UNTRACKED;
-    const isRead = !nft || (defragments && !untracked);
     const first = this.#bodies.length + 1;
-    if (now !== null && isRead) {
+    if (now !== null) {
       const sizes = piecesOf(now.packet, now.body, most, asItCame !== 0);
       const { home } = now.body;
       this.#bodies.push(...fragmentsOf(now.packet, sizes).map((packet) => ({ packet, home, sizes: null })));
-      beforePieces();
+      this.#options.beforePieces();
     }
     const view = this.#instance.view();
     view.setUint32(result + layout.CUT_FIRST, first, true);

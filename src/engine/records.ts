@@ -47,11 +47,6 @@ export function isOdd(packet: Packet): boolean {
   return packet.fragmentOffset > 0 || packet.length - packet.headerLength < (HEADER_BYTES.get(packet.proto) ?? 0);
 }
 
-/** What iptables-nft reads otherwise: a header that its matches ask is not all there. */
-export function isOddToNft(packet: Packet): boolean {
-  return isOdd(packet) && (packet.fragmentOffset > 0 || (packet.proto !== ICMP && packet.proto !== UDPLITE));
-}
-
 /** Writes one record; `words` are FIELD_COUNT words. */
 export function writeArrival(words: Uint32Array, arrival: Arrival, interfaces: InterfaceTable): void {
   words[layout.FIELD_IN_IFACE] = interfaces.numberOf(arrival.inIface);

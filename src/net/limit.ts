@@ -32,6 +32,26 @@ function creditsOf(units: number): number {
   return Math.floor((units * CREDITS_PER_SECOND) / SCALE);
 }
 
+const UNIT_SECONDS = [24 * 3600, 3600, 60, 1] as const;
+
+/**
+ * What a token of iptables-nft costs, in nanoseconds: it asks the kernel for so many packets in the longest unit that says the
+ * rate well enough (add_nft_limit() in iptables/nft.c, nft_limit_init() in net/netfilter/nft_limit.c).
+ */
+export function nftTokenOf(average: number): number {
+  const shorter = UNIT_SECONDS.slice(1).findIndex((seconds) => {
+    const units = seconds * SCALE;
+    return average > units || Math.floor(units / average) < units % average;
+  });
+  const seconds = UNIT_SECONDS[shorter === -1 ? UNIT_SECONDS.length - 1 : shorter]!;
+  return Math.floor((seconds * 1e9) / Math.floor((seconds * SCALE) / average));
+}
+
+/** The packets' clock as iptables-nft reckons. */
+export function nanoseconds(seconds: number): number {
+  return Math.floor(seconds * 1e9 + 0.5);
+}
+
 /** What a millisecond brings a bucket of hashlimit: of packets, and of bytes (CREDITS_PER_JIFFY at 1000 a second). */
 export const HASH_CREDITS = 1n << 37n;
 export const HASH_BYTE_CREDITS = 1 << 22;

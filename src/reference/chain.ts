@@ -33,15 +33,18 @@ interface Place {
   readonly index: number;
 }
 
-/** Changes `skb` as targets say, and tells the rules that matched and the policy if it was reached. */
-export function walk(table: Table, builtin: Chain, skb: Skb, world: World, met: (ref: RuleRef) => void): ChainEnd {
+/** Is told of a rule that matched, or of a policy; `counts`: its counter says so. */
+type Met = (ref: RuleRef, counts: boolean) => void;
+
+/** Changes `skb` as targets say. */
+export function walk(table: Table, builtin: Chain, skb: Skb, world: World, met: Met): ChainEnd {
   world.watch?.enters(table.name, builtin, skb);
   const end = walkRules(table, builtin, skb, world, met);
   world.watch?.ends(end.ref, end.target.kind, skb);
   return end;
 }
 
-function walkRules(table: Table, builtin: Chain, skb: Skb, world: World, met: (ref: RuleRef) => void): ChainEnd {
+function walkRules(table: Table, builtin: Chain, skb: Skb, world: World, met: Met): ChainEnd {
   const jumps: Place[] = [];
   let place: Place | undefined = { chain: builtin, index: 0 };
   while (place !== undefined) {
@@ -57,12 +60,16 @@ function walkRules(table: Table, builtin: Chain, skb: Skb, world: World, met: (r
     let at = rule.matches.length;
     const result = holds(rule, skb, world, (stopped) => (at = stopped));
     world.watch?.asks(ref, rule, skb, result, at);
-    if (result === "drop") return { ref, rule, target: { kind: "DROP" } };
+    if (result === "drop") {
+      // the verdict of a match in front of the counter (nft_match_eval() in net/netfilter/nft_compat.c)
+      if (world.backend === "nft") met(ref, false);
+      return { ref, rule, target: { kind: "DROP" } };
+    }
     if (!result) {
       place = next;
       continue;
     }
-    met(ref);
+    met(ref, true);
     if (rule.target === null) {
       place = next;
       continue;
@@ -100,7 +107,7 @@ function walkRules(table: Table, builtin: Chain, skb: Skb, world: World, met: (r
     }
   }
   const ref: RuleRef = { table: table.name, chain: builtin.name, number: "policy" };
-  met(ref);
+  met(ref, true);
   return { ref, rule: null, target: { kind: builtin.policy! } };
 }
 

@@ -37,6 +37,8 @@ export interface Connection {
   /** NAT has been asked. */
   sourceDone: boolean;
   destinationDone: boolean;
+  /** One of its ports was drawn by lot, or is that of a connection whose was. */
+  drawn: boolean;
   mark: number;
   /** Seconds on the packets' clock; until it is confirmed, seconds from then. */
   expires: number;
@@ -59,7 +61,7 @@ interface Entry {
 export function makeConnection(original: Tuple, reply: Tuple, zone: Zone): Connection {
   return {
     ...{ original, reply, zone, confirmed: false, dying: false, seenReply: false, assured: false },
-    ...{ sourceNat: false, destinationNat: false, sourceDone: false, destinationDone: false },
+    ...{ sourceNat: false, destinationNat: false, sourceDone: false, destinationDone: false, drawn: false },
     ...{ mark: 0, expires: 0, streamAt: 0, tcp: null, sctp: null, masqueradedOn: null },
     counted: { original: { packets: 0, bytes: 0 }, reply: { packets: 0, bytes: 0 } },
     news: new Set(),

@@ -1,9 +1,5 @@
 // What the reference does not model yet, said instead of guessed.
 
-/** Matches for tcp and udp are comparisons of bytes there, and drop nothing. */
-export const NFT_READS_OTHERWISE =
-  "iptables-nft reads later fragments, and headers cut short, in a way of its own that is not modelled";
-
 /** Options of its IP header, the id of an error, what lies across two pieces of a datagram. */
 export const BYTES_NOT_KNOWN = "its bytes, which a rule asks, are not all known";
 

@@ -32,7 +32,7 @@ import { meetsConnlimit } from "./connlimit.ts";
 import { meetsCluster, meetsConnbytes, meetsConnmark, meetsConntrack, meetsState } from "./connmatch.ts";
 import type { Tuple } from "../classifier.ts";
 import type { Connection, Zone } from "./connection.ts";
-import { meetsDccp, meetsSctp, meetsSpi, meetsTcpOption, shows } from "./payload.ts";
+import { isCompared, meetsBytes, meetsDccp, meetsSctp, meetsSpi, meetsTcpOption, shows } from "./payload.ts";
 import type { MatchPlace, Memory } from "./memory.ts";
 import { isMulticast } from "./routing.ts";
 import type { Skb } from "./skb.ts";
@@ -44,6 +44,7 @@ export interface World {
   /** Where an address leads that is asked for as if by the host; null: there is no route. */
   routeTo(flow: Omit<Flow, "iif" | "oif">): (Pick<Route, "type"> & { readonly out: string | null }) | null;
   readonly memory: Memory;
+  readonly backend: "legacy" | "nft";
   /** As seen by one interface; null: by the host. */
   addressType(address: number, iface: string | null): AddressType;
   /** MTU of the route to an address that the host would take; null: there is none. */
@@ -113,6 +114,7 @@ function meets(given: Match, place: MatchPlace, skb: Skb, world: World): Holds {
   const match = modelledMatch(given);
   switch (match.kind) {
     case "tcp": {
+      if (world.backend === "nft" && isCompared(match)) return meetsBytes(match, packet);
       // a fragment that begins inside the header could overwrite what the first one showed
       if (packet.fragmentOffset === 1) return "drop";
       const shown = shows(packet, TCP_HEADER_BYTES);
@@ -123,6 +125,7 @@ function meets(given: Match, place: MatchPlace, skb: Skb, world: World): Holds {
       return option === null || meetsTcpOption(option, packet);
     }
     case "udp": {
+      if (world.backend === "nft" && isCompared(match)) return meetsBytes(match, packet);
       const shown = shows(packet, UDP_HEADER_BYTES);
       if (shown !== true) return shown;
       return meetsPort(match.sport, packet.sport) && meetsPort(match.dport, packet.dport);
@@ -149,7 +152,7 @@ function meets(given: Match, place: MatchPlace, skb: Skb, world: World): Holds {
     case "iprange":
       return meetsRange(match.src, packet.src) && meetsRange(match.dst, packet.dst);
     case "limit":
-      return world.memory.limit(place, match);
+      return world.backend === "nft" ? world.memory.nftLimit(place, match) : world.memory.limit(place, match);
     case "statistic":
       return world.memory.statistic(place, match);
     case "comment":

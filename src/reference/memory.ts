@@ -3,7 +3,7 @@
 // State belongs to the rule (table, chain, number), from whatever hook it is reached.
 
 import { chance } from "../net/chance.ts";
-import { bucketOf, creditClock } from "../net/limit.ts";
+import { bucketOf, creditClock, nanoseconds, nftTokenOf } from "../net/limit.ts";
 import { TABLES } from "../rules/ruleset.ts";
 import type { CountedConnections } from "./connlimit.ts";
 import { DEFAULT_ZONE, makeConnection } from "./connection.ts";
@@ -107,6 +107,18 @@ export class Memory {
     const state = stateOf(this.#credits, place, () => ({ left: cap, seen: this.#clock }));
     state.left = Math.min(cap, state.left + this.#clock - state.seen);
     state.seen = this.#clock;
+    if (state.left < cost) return false;
+    state.left -= cost;
+    return true;
+  }
+
+  /** nft_limit_eval() in net/netfilter/nft_limit.c. */
+  nftLimit(place: MatchPlace, { average, burst }: LimitMatch): boolean {
+    const cost = nftTokenOf(average);
+    const now = nanoseconds(this.#seconds);
+    const state = stateOf(this.#credits, place, () => ({ left: cost * burst, seen: now }));
+    state.left = Math.min(cost * burst, state.left + now - state.seen);
+    state.seen = now;
     if (state.left < cost) return false;
     state.left -= cost;
     return true;

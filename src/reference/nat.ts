@@ -32,17 +32,11 @@ const MOST_TRIES = 128;
 const LAST_TRIES = 32;
 const FEWEST_TRIES = 16;
 
-/** nf_nat_setup_info(). True if a port was drawn by lot. */
-export function setUp(
-  connection: Connection,
-  side: Side,
-  range: NatRange,
-  connections: Connections,
-  lots: Lots,
-): boolean {
-  if (connection.confirmed) return false;
+/** nf_nat_setup_info(). */
+export function setUp(connection: Connection, side: Side, range: NatRange, connections: Connections, lots: Lots): void {
+  if (connection.confirmed) return;
   const current = inverse(connection.reply)!;
-  const { tuple, chosen } = uniqueTuple(current, side, range, connection, connections, lots);
+  const { tuple, drawn } = uniqueTuple(current, side, range, connection, connections, lots);
   if (!sameTuple(tuple, current)) {
     connection.reply = inverse(tuple)!;
     if (side === "source") connection.sourceNat = true;
@@ -54,7 +48,7 @@ export function setUp(
   } else {
     connection.destinationDone = true;
   }
-  return chosen;
+  connection.drawn ||= drawn;
 }
 
 /** No rule has said anything: everything stays, if no other connection has it (nf_nat_alloc_null_binding()). */
@@ -66,7 +60,8 @@ export function nullRange(connection: Connection, side: Side): NatRange {
 
 interface Unique {
   readonly tuple: Tuple;
-  readonly chosen: boolean;
+  /** By lot, now or for the connection whose mapping it is. */
+  readonly drawn: boolean;
 }
 
 function uniqueTuple(
@@ -82,18 +77,18 @@ function uniqueTuple(
 
   if (side === "source" && !anyPort) {
     if (isInRange(original, range)) {
-      if (!isUsed(original) || crosses(original, own, connections)) return { tuple: original, chosen: false };
+      if (!isUsed(original) || crosses(original, own, connections)) return { tuple: original, drawn: false };
     } else {
       const mapped = mappingOf(original, range, own, connections);
-      if (mapped !== null && !isUsed(mapped)) return { tuple: mapped, chosen: false };
+      if (mapped !== null && !isUsed(mapped.tuple)) return mapped;
     }
   }
   const tuple = readdressed(original, side, range, own.zone.id);
   if (!anyPort) {
     if (range.ports === null) {
-      if (!isUsed(tuple)) return { tuple, chosen: false };
+      if (!isUsed(tuple)) return { tuple, drawn: false };
     } else if (range.basePort === null && portFits(tuple, side, range.ports)) {
-      if (range.ports.lo === range.ports.hi || !isUsed(tuple)) return { tuple, chosen: false };
+      if (range.ports.lo === range.ports.hi || !isUsed(tuple)) return { tuple, drawn: false };
     }
   }
   return withUniquePort(tuple, side, range, own, connections, lots);
@@ -118,11 +113,11 @@ function isInRange(tuple: Tuple, { addresses, ports }: NatRange): boolean {
 }
 
 /** What another connection of the same client socket was given (find_appropriate_src()). */
-function mappingOf(original: Tuple, range: NatRange, own: Connection, connections: Connections): Tuple | null {
-  for (const { reply } of connections.fromSource(original, own.zone)) {
+function mappingOf(original: Tuple, range: NatRange, own: Connection, connections: Connections): Unique | null {
+  for (const { reply, drawn } of connections.fromSource(original, own.zone)) {
     const seen = inverse(reply)!;
     const tuple = { ...original, src: seen.src, sport: seen.sport };
-    if (isInRange(tuple, range)) return tuple;
+    if (isInRange(tuple, range)) return { tuple, drawn };
   }
   return null;
 }
@@ -151,9 +146,9 @@ function withUniquePort(
   lots: Lots,
 ): Unique {
   const key = portKey(tuple.proto, side);
-  if (key === null) return { tuple, chosen: false };
+  if (key === null) return { tuple, drawn: false };
   const ports = range.ports ?? freePorts(tuple.proto, side, tuple[key]);
-  if (ports === null) return { tuple, chosen: false };
+  if (ports === null) return { tuple, drawn: false };
   const size = ports.hi - ports.lo + 1;
   const draw = (): number => lots() & 0xffff;
   const byLot = range.basePort === null && (range.random || range.randomFully || side === "source");
@@ -162,10 +157,10 @@ function withUniquePort(
   for (let tries = Math.min(size, MOST_TRIES); ; tries = Math.floor(tries / 2), offset = draw()) {
     for (let count = 0; count < tries; count++, offset = (offset + 1) & 0xffff) {
       tried = { ...tuple, [key]: ports.lo + (offset % size) };
-      if (!isUsedYet(tried, own, connections, tries - count)) return { tuple: tried, chosen: byLot && size > 1 };
+      if (!isUsedYet(tried, own, connections, tries - count)) return { tuple: tried, drawn: byLot && size > 1 };
     }
     // all are taken: the packet will be dropped where the connection is confirmed
-    if (tries >= size || tries < FEWEST_TRIES) return { tuple: tried, chosen: byLot && size > 1 };
+    if (tries >= size || tries < FEWEST_TRIES) return { tuple: tried, drawn: byLot && size > 1 };
   }
 }
 

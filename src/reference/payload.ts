@@ -3,14 +3,27 @@
 // The match functions of net/netfilter/xt_esp.c, xt_ipcomp.c, xt_sctp.c, xt_dccp.c, xt_tcpudp.c and
 // net/ipv4/netfilter/ipt_ah.c.
 
+import { PROTO_TCP } from "../net/protocol.ts";
 import { contains } from "../net/range.ts";
 import { u16At, u32At } from "../packet/bytes.ts";
 import type { Packet } from "../packet/packet.ts";
-import type { DccpMatch, NegatableRange, SctpChunks, SctpMatch, SpiMatch, TcpMatch } from "../rules/ruleset.ts";
-import { UnsupportedError } from "./error.ts";
+import type {
+  DccpMatch,
+  NegatableRange,
+  SctpChunks,
+  SctpMatch,
+  SpiMatch,
+  TcpMatch,
+  UdpMatch,
+} from "../rules/ruleset.ts";
+import { BYTES_NOT_KNOWN, UnsupportedError } from "./error.ts";
 import type { Holds } from "./match.ts";
 
 const TCP_HEADER_BYTES = 20;
+const UDP_HEADER_BYTES = 8;
+const PLAIN_HEADER = 20;
+const FLAGS_OFFSET = 13;
+const PORT_MAX = 0xffff;
 const SCTP_HEADER_BYTES = 12;
 const CHUNK_HEADER_BYTES = 4;
 const DCCP_HEADER_BYTES = 12;
@@ -30,6 +43,42 @@ export function payloadOf({ payload }: Packet): Uint8Array {
 
 function meetsRange(range: NegatableRange | null, value: number): boolean {
   return range === null || contains(range, value) !== range.negated;
+}
+
+/** add_nft_tcp() and add_nft_udp() of iptables/nft.c: without the kernel's match for the protocol. */
+export function isCompared(match: TcpMatch | UdpMatch): boolean {
+  const asksPorts = [match.sport, match.dport].some(asksPort);
+  if (match.kind === "udp") return asksPorts;
+  return match.option === null && (match.flags !== null || asksPorts);
+}
+
+function asksPort(range: NegatableRange | null): range is NegatableRange {
+  return range !== null && (range.negated || range.lo > 0 || range.hi < PORT_MAX);
+}
+
+/**
+ * iptables-nft compares the bytes where ports and flags would stand, whatever they are (nft_payload_eval() in
+ * net/netfilter/nft_payload.c). What is not there does not hold, nor does its negation.
+ */
+export function meetsBytes(match: TcpMatch | UdpMatch, packet: Packet): boolean {
+  const { sport, dport } = match;
+  const flags = match.kind === "tcp" ? match.flags : null;
+  if (isWhole(packet)) {
+    const hasFlags = flags === null || ((packet.tcpFlags & flags.mask) === flags.comp) !== flags.negated;
+    return hasFlags && meetsRange(sport, packet.sport) && meetsRange(dport, packet.dport);
+  }
+  if (packet.headerLength > PLAIN_HEADER) throw new UnsupportedError(BYTES_NOT_KNOWN, null);
+  const bytes = payloadOf(packet);
+  const meetsPort = (range: NegatableRange | null, at: number): boolean =>
+    !asksPort(range) || (at + 2 <= bytes.length && meetsRange(range, u16At(bytes, at)));
+  const byte = bytes[FLAGS_OFFSET];
+  if (flags !== null && (byte === undefined || ((byte & flags.mask) === flags.comp) === flags.negated)) return false;
+  return meetsPort(sport, 0) && meetsPort(dport, 2);
+}
+
+/** The header of a packet of TCP or UDP is all there. */
+function isWhole({ proto, fragmentOffset, length, headerLength }: Packet): boolean {
+  return fragmentOffset === 0 && length - headerLength >= (proto === PROTO_TCP ? TCP_HEADER_BYTES : UDP_HEADER_BYTES);
 }
 
 export function meetsSpi({ kind, spi }: SpiMatch, packet: Packet): Holds {

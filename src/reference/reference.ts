@@ -25,8 +25,8 @@ import { Connections } from "./connection.ts";
 import type { Connection, Zone } from "./connection.ts";
 import { defragments, tracks } from "./conntrack.ts";
 import { Counters } from "./counters.ts";
-import { NFT_READS_OTHERWISE, UnsupportedError } from "./error.ts";
-import { Fragments, isFragment, isOdd } from "./fragments.ts";
+import { UnsupportedError } from "./error.ts";
+import { Fragments } from "./fragments.ts";
 import type { Log } from "./log.ts";
 import type { Watch, World } from "./match.ts";
 import { Memory } from "./memory.ts";
@@ -80,6 +80,7 @@ export class Reference {
       defragments: defragments(ruleset, host),
       world: {
         ...(options.watch === undefined ? {} : { watch: options.watch }),
+        backend: options.backend ?? "legacy",
         memory: new Memory(ruleset, options.seed ?? 0),
         addressType: (address: number, iface: string | null): AddressType => routing.tables.addressType(address, iface),
         routeTo(flow: Omit<Flow, "iif" | "oif">) {
@@ -95,7 +96,6 @@ export class Reference {
       },
       connections,
       peers: options.limitErrors === true ? new Peers() : null,
-      backend: options.backend ?? "legacy",
       counters: new Counters(ruleset),
     };
   }
@@ -108,11 +108,7 @@ export class Reference {
   /** @param index of the packet in the run, from 0, by which lots are drawn; counted by itself if it is not given */
   run(arrival: Arrival, index = this.#packets): ReferenceAnswer {
     this.#packets = index + 1;
-    const { world, connections, backend } = this.#around;
-    const { packet } = arrival;
-    // what is put together in front of all rules they see whole
-    const meetsRules = !this.#around.defragments || !isFragment(packet);
-    if (backend === "nft" && meetsRules && isOdd(packet)) throw new UnsupportedError(NFT_READS_OTHERWISE, arrival.id);
+    const { world, connections } = this.#around;
     world.memory.start(index, arrival.time);
     connections?.start(arrival.time);
     const way = new Way(this.#around, arrival);
@@ -192,6 +188,7 @@ export type ChainQuery = Readonly<Skb>;
 /** What rules ask of the world when there is no host. */
 export class ChainWorld implements World {
   readonly memory: Memory;
+  readonly backend = "legacy";
 
   constructor(ruleset: Ruleset, seed = 0) {
     this.memory = new Memory(ruleset, seed);

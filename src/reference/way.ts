@@ -25,8 +25,8 @@ import type { Connection, Connections, Zone } from "./connection.ts";
 import { DEFAULT_ZONE, makeConnection } from "./connection.ts";
 import { attachAnswer, track } from "./conntrack.ts";
 import type { Counters } from "./counters.ts";
-import { NFT_READS_OTHERWISE, UnsupportedError } from "./error.ts";
-import { isFragment, isOdd } from "./fragments.ts";
+import { UnsupportedError } from "./error.ts";
+import { isFragment } from "./fragments.ts";
 import type { Fragments, Gatherer } from "./fragments.ts";
 import { Log } from "./log.ts";
 import type { World } from "./match.ts";
@@ -51,7 +51,6 @@ export interface Surroundings {
   readonly defragments: boolean;
   /** null: every sender gets every error. */
   readonly peers: Peers | null;
-  readonly backend: "legacy" | "nft";
   readonly counters: Counters;
 }
 
@@ -275,7 +274,7 @@ export class Way {
 
   #deliver(skb: Traveller): void {
     if (isFragment(skb.packet) && !this.#gather(skb, "delivery")) return;
-    const { backend } = this.#around;
+    const { backend } = this.#around.world;
     const ended =
       this.#enter(skb, "INPUT") === "ended" ||
       this.#filter(skb, "mangle", "INPUT") === "ended" ||
@@ -442,9 +441,6 @@ export class Way {
       skb.log.leave({ iface: out.name, packet: skb.packet, fragments: sizes });
       return;
     }
-    const { backend, defragments } = this.#around;
-    const meetChains = !defragments || skb.untracked;
-    if (sizes !== null && backend === "nft" && meetChains) throw this.#unsupported(NFT_READS_OTHERWISE);
     const pieces = sizes === null ? [skb.packet] : fragmentsOf(skb.packet, sizes);
     for (const packet of pieces) {
       const back = skb.copy(packet);
@@ -478,7 +474,6 @@ export class Way {
     if (skb.packet.payload === null) throw this.#unsupported("the bytes of its fragments are not known");
     const whole = this.#around.fragments.gather(gatherer, skb.packet, skb, this.#arrival.time);
     if (whole === null) return this.#drop(skb);
-    if (this.#around.backend === "nft" && isOdd(whole.packet)) throw this.#unsupported(NFT_READS_OTHERWISE);
     const { mark, frame, srcMac, path, forwards } = whole.bearer;
     Object.assign(skb, { packet: whole.packet, mark, frame, srcMac, path, forwards });
     // what is delivered is not cut apart again
@@ -507,8 +502,11 @@ export class Way {
       case "DROP":
         return this.#refuse(skb, ref);
       case "REJECT": {
+        // iptables-nft tells of a rule when its target is through
+        const later = this.#around.world.backend === "nft" ? skb.log.trace.splice(-1) : [];
         const answer = rejection(target.with, refusedOf(skb), this.#around.routing);
         if (answer !== null) this.#answer(skb, answer, target.with === "tcp-reset");
+        skb.log.trace.push(...later);
         return this.#refuse(skb, ref);
       }
       case "QUEUE":
@@ -535,9 +533,9 @@ export class Way {
     const table = ruleset.tables.find((one) => one.name === name);
     const chain = table?.chains.find((one) => one.name === hook);
     if (table === undefined || chain === undefined) return null;
-    const end = walk(table, chain, skb, world, (ref) => {
+    const end = walk(table, chain, skb, world, (ref, counts) => {
       skb.log.trace.push(ref);
-      counters.count(ref, skb.packet.length);
+      if (counts) counters.count(ref, skb.packet.length);
     });
     pull(skb, skb.writable);
     return end;
@@ -596,10 +594,11 @@ export class Way {
   #nat(skb: Traveller, hook: Hook, side: Side): Step {
     const { attached, packet } = skb;
     if (attached === null || !this.#hasNat()) return "on";
+    const { connection } = attached;
     if (attached.state === "RELATED" && packet.proto === PROTO_ICMP) {
+      skb.log.chosen ||= connection.drawn;
       return this.#becomes(skb, translateError(packet, side, attached));
     }
-    const { connection } = attached;
     const done = side === "source" ? connection.sourceDone : connection.destinationDone;
     if (attached.state !== "ESTABLISHED" && !done) {
       if (this.#setUp(skb, attached, hook, side) === "ended") return "ended";
@@ -607,6 +606,7 @@ export class Way {
       this.#around.connections!.kill(connection);
       return this.#refuse(skb, null);
     }
+    skb.log.chosen ||= connection.drawn;
     // a rule of nat may have changed the packet
     return this.#becomes(skb, translate(skb.packet, side, attached));
   }
@@ -640,13 +640,13 @@ export class Way {
         if (range === null) return this.#refuse(skb, ref);
         log.natRules[side] = ref;
         if (target.kind === "MASQUERADE") connection.masqueradedOn = skb.outIface;
-        if (setUp(connection, side, range, connections, () => memory.draw(rule))) log.chosen = true;
+        setUp(connection, side, range, connections, () => memory.draw(rule));
         return "on";
       }
       log.natRules[side] = ref;
     }
     const range = nullRange(connection, side);
-    if (setUp(connection, side, range, connections, () => memory.draw(null))) log.chosen = true;
+    setUp(connection, side, range, connections, () => memory.draw(null));
     return "on";
   }
 
@@ -710,7 +710,7 @@ export class Way {
    */
   #answerOut(made: Traveller, resets: boolean): void {
     const before = this.#busy;
-    this.#busy ||= !resets || this.#around.backend === "legacy";
+    this.#busy ||= !resets || this.#around.world.backend === "legacy";
     this.#localOut(made);
     this.#busy = before;
     this.#drain();

@@ -1,4 +1,6 @@
-// A directory with rules.v4, host.json, packets.jsonl and the kernel's verdicts.jsonl -> what is in it.
+// A directory with rules.v4, host.json, packets.jsonl and the kernel's verdicts.jsonl -> what is in it, for each backend.
+//
+// verdicts.nft.jsonl is there where iptables-nft gives other verdicts.
 
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -11,24 +13,24 @@ export interface KernelCase extends Question {
   readonly verdicts: readonly Verdict[];
 }
 
-/** Every case below the folder, by name. */
-export function readKernelCases(folder: string): readonly KernelCase[] {
+export const BACKENDS = ["legacy", "nft"] as const;
+
+/** Every case below the folder, by name, as one backend answers it. */
+export function readKernelCases(folder: string, backend: (typeof BACKENDS)[number] = "legacy"): readonly KernelCase[] {
   const names = readdirSync(folder).filter((name) => existsSync(join(folder, name, "rules.v4")));
   return names.sort().map((name) => {
+    const has = (file: string): boolean => existsSync(join(folder, name, file));
     const read = (file: string): string => readFileSync(join(folder, name, file), "utf8");
+    const own = `verdicts.${backend}.jsonl`;
     return {
       name,
       rules: read("rules.v4"),
-      ...(existsSync(join(folder, name, "sets.ipset")) ? { sets: read("sets.ipset") } : {}),
+      ...(has("sets.ipset") ? { sets: read("sets.ipset") } : {}),
       host: JSON.parse(read("host.json")) as Json,
       packets: readLines(read("packets.jsonl")),
-      verdicts: readLines(read("verdicts.jsonl")),
+      verdicts: readLines(read(has(own) ? own : "verdicts.jsonl")),
       // those that run_examples.py gives too
-      args: [
-        "--trace",
-        "--conntrack",
-        ...(existsSync(join(folder, name, "args")) ? read("args").trim().split(/\s+/) : []),
-      ],
+      args: ["--trace", "--conntrack", "--backend", backend, ...(has("args") ? read("args").trim().split(/\s+/) : [])],
     };
   });
 }

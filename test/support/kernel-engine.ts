@@ -33,9 +33,8 @@ function compareOnce(question: Question): EngineComparison & { readonly unmodell
   const { host, packets, args } = question;
   const ruleset = rulesetOf(question);
   const model = parseHost(JSON.stringify(host), "host.json");
-  const stateless = args.includes("--stateless");
-  const backend = args.includes("nft") ? "nft" : "legacy";
-  const options = { seed: SEED, stateless, limitErrors: true, backend } as const;
+  const backend: "nft" | "legacy" = args.includes("nft") ? "nft" : "legacy";
+  const options = { seed: SEED, stateless: args.includes("--stateless"), limitErrors: true, backend };
   const firewall = compileFirewall(ruleset, model, { ...options, counting: true });
   const reference = new Reference(ruleset, model, options);
   let compared = 0;
