@@ -72,7 +72,7 @@ import { asksBytes } from "./bytes";
 import { countConnections, UNCOUNTED } from "./connlimit";
 import { ct, hasCarried, isAsked, TEMPLATE } from "./conntrack";
 import { srcOf } from "./flow";
-import { hashOfOne, scaled, swapped } from "./hash";
+import { hashOfOne, scaled } from "./hash";
 import { belowRate } from "./hashlimit";
 import { inIpset } from "./ipset";
 import { origin } from "./origin";
@@ -187,7 +187,7 @@ export function holds(program: usize, clause: usize, packet: usize): u32 {
     } else if (kind == TEST_CLUSTER) {
       takeFromGroup(packet);
       if (ct == 0) return FAILS;
-      const hash = ct == TEMPLATE ? 0 : hashOfOne(swapped(srcOf(ct, 0)), a);
+      const hash = ct == TEMPLATE ? 0 : hashOfOne(bswap<u32>(srcOf(ct, 0)), a);
       good = ((b >> scaled(hash, load<u32>(test, TEST_C))) & 1) != <u32>negated;
     } else if (kind == TEST_IPSET) {
       good = inIpset(a, packet, load<u32>(test, TEST_FIELD)) != negated;

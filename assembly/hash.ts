@@ -2,12 +2,7 @@
 
 const START: u32 = 0xdeadbeef;
 
-/** Bytes of a u32 as they lie in the kernel's memory. */
-export function swapped(value: u32): u32 {
-  return bswap<u32>(value);
-}
-
-/** jhash2() of four words of which all but the first are 0. */
+/** jhash2() of four words of which all but the first are 0. Addresses are hashed as they lie in the kernel's memory: swapped. */
 export function hashOfFour(word: u32, initial: u32): u32 {
   let a: u32 = START + 16 + initial;
   let b = a;

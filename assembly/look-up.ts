@@ -36,6 +36,7 @@ import {
   FIELD_TCP_FLAGS,
   FIELD_TRANSPORT,
   FIELD_TTL,
+  FIREWALL_NFT,
   LEAF_HEADER,
   NONE,
   ORIGIN_FLAGS_KNOWN,
@@ -73,6 +74,7 @@ import {
 } from "./few";
 import { DROPPED, holds, HOLDS, startPacket, templateMark } from "./guard";
 import { clauseCountOf, clausesOf, dataOf, lastProgram, treeOf } from "./program";
+import { flag } from "./way";
 
 /** For each rule and policy u64 packets, u64 bytes. */
 let counters: usize = 0;
@@ -90,12 +92,8 @@ export function setLookUp(countersAt: usize, stackAt: usize): void {
   stack = stackAt;
 }
 
-/** It is written as iptables-nft has it, which tells, but does not count, a rule one of whose matches has dropped the packet. */
-let nftTrace = false;
-
 /** From here on traces are written to `bytes` bytes at `at`; 0: not any more. */
-export function setTrace(at: usize, bytes: usize, nft: bool): void {
-  nftTrace = nft;
+export function setTrace(at: usize, bytes: usize): void {
   traceStart = traceTop = at;
   traceEnd = at + bytes;
   tracing = at != 0;
@@ -127,9 +125,9 @@ function meet(rule: u32): void {
   }
 }
 
-/** The rule that was met last, to be told later: iptables-nft tells of a rule when its target is through. NONE: no trace is written. */
+/** The rule that was met last, to be told later; NONE: no trace is written. */
 export function withhold(): u32 {
-  if (!nftTrace || traceTop == traceStart || traceTop >= traceEnd) return NONE;
+  if (traceTop == traceStart || traceTop >= traceEnd) return NONE;
   traceTop -= 4;
   return load<u32>(traceTop);
 }
@@ -340,7 +338,8 @@ function act(program: usize, clause: usize, index: u32, packet: usize): u32 {
     const held = holds(program, clause, packet);
     if (held != HOLDS) {
       if (held != DROPPED) return index + 1;
-      if (nftTrace) meet(load<u32>(clause, CLAUSE_RULE));
+      // iptables-nft tells, but does not count, a rule one of whose matches has dropped the packet
+      if (flag(FIREWALL_NFT)) meet(load<u32>(clause, CLAUSE_RULE));
       dropper = clause;
       return STOPPED;
     }

@@ -69,13 +69,13 @@ import {
   zonesOfFlow,
 } from "./flow";
 import { draw } from "./guard";
-import { hashOfFour, scaled, swapped } from "./hash";
+import { hashOfFour, scaled } from "./hash";
 import { GRE, ICMP, TCP, UDP, UDPLITE } from "./protocol";
 
 /** find_best_ips_proto(). */
 function pickAddress(src: u32, dst: u32, lo: u32, hi: u32, persistent: bool, zone: u32): u32 {
   if (lo == hi) return lo;
-  const hash = hashOfFour(swapped(src), persistent ? 0 : swapped(dst) ^ zone);
+  const hash = hashOfFour(bswap<u32>(src), persistent ? 0 : bswap<u32>(dst) ^ zone);
   // of 2^32 addresses the kernel counts 0
   return lo + scaled(hash, hi - lo + 1);
 }

@@ -181,8 +181,8 @@ import {
   get,
   is,
   IS_AS_IT_CAME,
-  IS_BROADCAST,
   IS_ANSWER_TO_UNTRACKED,
+  IS_BROADCAST,
   IS_FORWARDED,
   IS_LOCAL,
   IS_MULTICAST,
@@ -299,7 +299,7 @@ export function way(
 
 // -- chains
 
-function flag(bit: u32): bool {
+export function flag(bit: u32): bool {
   return (flags & bit) != 0;
 }
 
@@ -354,7 +354,8 @@ function passesChain(table: i32, hook: i32): bool {
     return true;
   }
   if (action == ACTION_REJECT) {
-    const met = withhold();
+    // iptables-nft tells of a rule when its target is through
+    const met = flag(FIREWALL_NFT) ? withhold() : NONE;
     reject(firewall, load<u32>(clause, CLAUSE_ARG));
     tell(met);
   }

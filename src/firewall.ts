@@ -343,7 +343,7 @@ export class Firewall {
     this.#startTraffic(options);
     const every = options.sampleEvery ?? 0;
     const { exports } = instance;
-    exports.setTrace(0, 0, 0);
+    exports.setTrace(0, 0);
     exports.setOrigins(0, 0);
     exports.setEvents(0, 0);
     this.#nextIndex = options.first ?? this.#nextIndex;
@@ -386,7 +386,7 @@ export class Firewall {
     this.#startTraffic({ seed, traffic: "flows" });
     loadConversations(instance, this.#traffic, conversations, this.#origins === 0);
     const batch = Math.max(1, Math.min(BATCH, conversations >> 1));
-    exports.setTrace(0, 0, 0);
+    exports.setTrace(0, 0);
     exports.setOrigins(0, 0);
     exports.setEvents(0, 0);
     for (let first = 0; first < packets;) {
@@ -564,7 +564,7 @@ export class Firewall {
       times[i] = arrival.time;
     });
     instance.exports.setOrigins(this.#origins, this.#nextIndex);
-    instance.exports.setTrace(trace ? this.#trace : 0, trace ? this.#traceWords * 4 : 0, Number(this.#context.nft));
+    instance.exports.setTrace(trace ? this.#trace : 0, trace ? this.#traceWords * 4 : 0);
     instance.exports.setAnswers(this.#answers, BATCH * ANSWERS * ANSWER_BYTES);
     // all connections may end at once
     const eventBytes = (this.#flows + BATCH * EVENTS) * EVENT_BYTES;

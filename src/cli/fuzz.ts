@@ -11,7 +11,7 @@ import { refuseSharedInput } from "./files.ts";
 import { loadHost } from "./hosts.ts";
 import { Interrupt } from "./interrupt.ts";
 import { inventHost } from "./invented.ts";
-import { grouped, positive, whole } from "./numbers.ts";
+import { grouped, MOST_PACKETS, positive, whole } from "./numbers.ts";
 import { Places } from "./places.ts";
 import { Progress } from "./progress.ts";
 import { addAskedRules, loadRuleset, rulePaths } from "./rulesets.ts";
@@ -31,8 +31,6 @@ interface FuzzOptions extends AskedRulesOptions {
 }
 
 const DEFAULT_PACKETS = 1_000_000;
-/** A packet is made from its number, which is a u32. */
-const MOST_PACKETS = 2 ** 32;
 const MOST_THREADS = 256;
 
 const EXAMPLES = `

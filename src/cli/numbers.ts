@@ -2,6 +2,9 @@
 
 import { InvalidArgumentError } from "commander";
 
+/** Of a stream: a packet is made from its number, which is a u32. */
+export const MOST_PACKETS = 2 ** 32;
+
 /** Parses a whole number from `lo` to `hi`; underscores and commas between digits are taken as people write them. */
 export function whole(lo: number, hi: number): (text: string) => number {
   return (text) => {

@@ -10,7 +10,7 @@ import { answerPackets } from "./answers.ts";
 import { UsageError } from "./errors.ts";
 import { refuseSharedInput } from "./files.ts";
 import { loadHost } from "./hosts.ts";
-import { whole } from "./numbers.ts";
+import { MOST_PACKETS, whole } from "./numbers.ts";
 import { addAskedRules, loadRuleset, rulePaths } from "./rulesets.ts";
 import type { AskedRulesOptions } from "./rulesets.ts";
 import { streamSynthetic } from "./synthetic.ts";
@@ -34,8 +34,6 @@ export interface RunOptions extends AskedRulesOptions {
 }
 
 const MOST_THREADS = 64;
-/** A packet is made from its number, which is a u32. */
-const MOST_PACKETS = 2 ** 32;
 
 const EXAMPLES = `
 Examples:

@@ -256,6 +256,16 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
   const comparedPorts = (end: number, range: NegatableRange | null): void => {
     if (asksPort(range)) compared(end, PORT_MAX, negatedIf([range.lo, range.hi], range.negated, PORT_MAX));
   };
+  /** False: the kernel's match for the protocol is asked. */
+  const comparesBytes = (match: TcpMatch | UdpMatch): boolean => {
+    if (!context.odd || !context.nft || !isCompared(match)) return false;
+    const flags = match.kind === "tcp" ? match.flags : null;
+    if (flags !== null)
+      compared(TCP_FLAGS_END, flags.mask, negatedIf([flags.comp, flags.comp], flags.negated, flags.mask));
+    comparedPorts(SPORT_END, match.sport);
+    comparedPorts(DPORT_END, match.dport);
+    return true;
+  };
   const address = (field: number, test: AddressTest | null): void => {
     if (test === null) return;
     const span = ~test.mask >>> 0;
@@ -297,14 +307,7 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
         if (!match.holds) both(FIELD_SRC, EMPTY);
         return;
       case "tcp":
-        if (context.odd && context.nft && isCompared(match)) {
-          const { flags } = match;
-          if (flags !== null)
-            compared(TCP_FLAGS_END, flags.mask, negatedIf([flags.comp, flags.comp], flags.negated, flags.mask));
-          comparedPorts(SPORT_END, match.sport);
-          comparedPorts(DPORT_END, match.dport);
-          return;
-        }
+        if (comparesBytes(match)) return;
         intact(TCP_HEADER_BYTES);
         ports(FIELD_SPORT, match.sport);
         ports(FIELD_DPORT, match.dport);
@@ -337,11 +340,7 @@ export function stagesOf(rule: Rule, ruleNumber: number, context: ConditionConte
         if (match.option !== null) guard({ kind: TEST_DCCP_OPTION, ...match.option });
         return;
       case "udp":
-        if (context.odd && context.nft && isCompared(match)) {
-          comparedPorts(SPORT_END, match.sport);
-          comparedPorts(DPORT_END, match.dport);
-          return;
-        }
+        if (comparesBytes(match)) return;
         intact(UDP_HEADER_BYTES);
         ports(FIELD_SPORT, match.sport);
         ports(FIELD_DPORT, match.dport);

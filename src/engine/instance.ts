@@ -53,7 +53,7 @@ interface Exports {
   setOrigins(at: number, firstIndex: number): void;
   setLookUp(counters: number, stack: number): void;
   settleCounters(): void;
-  setTrace(at: number, bytes: number, nft: number): void;
+  setTrace(at: number, bytes: number): void;
   traceCount(): number;
   readonly flowCount: WebAssembly.Global;
   readonly lookedAt: WebAssembly.Global;

@@ -37,6 +37,22 @@ export function fragmentSizes({ length, headerLength }: Packet, mtu: number): re
   return sizes;
 }
 
+/**
+ * Bytes of the fragments that a packet came in, when so many of the first are wanted in one piece: what it lacks is taken from
+ * those behind it (__pskb_pull_tail() in net/core/skbuff.c). null: they have become one.
+ */
+export function pulledSizes(sizes: readonly number[], bytes: number): readonly number[] | null {
+  let lacks = bytes - sizes[0]!;
+  if (lacks <= 0) return sizes;
+  const rest: number[] = [];
+  for (const size of sizes.slice(1)) {
+    const taken = Math.min(lacks, size);
+    lacks -= taken;
+    if (taken < size) rest.push(size - taken);
+  }
+  return rest.length === 0 ? null : [bytes, ...rest];
+}
+
 /** @param sizes bytes of payload of each */
 export function fragmentsOf(packet: Packet, sizes: readonly number[]): readonly Packet[] {
   let at = 0;
@@ -101,20 +117,4 @@ function mssOf(segment: Uint8Array): number | null {
     at += length;
   }
   return null;
-}
-
-/**
- * Bytes of the fragments that a packet came in, when so many of the first are wanted in one piece: what it lacks is taken from
- * those behind it (__pskb_pull_tail() in net/core/skbuff.c). null: they have become one.
- */
-export function pulledSizes(sizes: readonly number[], bytes: number): readonly number[] | null {
-  let lacks = bytes - sizes[0]!;
-  if (lacks <= 0) return sizes;
-  const rest: number[] = [];
-  for (const size of sizes.slice(1)) {
-    const taken = Math.min(lacks, size);
-    lacks -= taken;
-    if (taken < size) rest.push(size - taken);
-  }
-  return rest.length === 0 ? null : [bytes, ...rest];
 }

@@ -5,7 +5,6 @@
 
 import { decode } from "../packet/decode.ts";
 import { encode } from "../packet/encode.ts";
-import { PROTO_AH, PROTO_DCCP, PROTO_ESP, PROTO_IPCOMP, PROTO_SCTP, PROTO_TCP, PROTO_UDP } from "../net/protocol.ts";
 import type { Packet } from "../packet/packet.ts";
 
 /** Who puts datagrams together: conntrack for what comes in and what the host sends, the host for what it receives. */
@@ -158,20 +157,4 @@ function joined(fragments: readonly Packet[]): Omit<Whole<unknown>, "bearer"> {
 
 export function isFragment({ moreFragments, fragmentOffset }: Packet): boolean {
   return moreFragments || fragmentOffset > 0;
-}
-
-/** Bytes of the headers that matches of a protocol want whole. */
-const HEADER_BYTES: ReadonlyMap<number, number> = new Map([
-  [PROTO_TCP, 20],
-  [PROTO_UDP, 8],
-  [PROTO_DCCP, 12],
-  [PROTO_SCTP, 12],
-  [PROTO_ESP, 8],
-  [PROTO_AH, 12],
-  [PROTO_IPCOMP, 4],
-]);
-
-/** A later fragment, or one whose transport header is not all there. */
-export function isOdd({ proto, fragmentOffset, length, headerLength }: Packet): boolean {
-  return fragmentOffset > 0 || length - headerLength < (HEADER_BYTES.get(proto) ?? 0);
 }

@@ -104,21 +104,20 @@ export class Memory {
   /** limit_mt() in net/netfilter/xt_limit.c. */
   limit(place: MatchPlace, { average, burst }: LimitMatch): boolean {
     const { cost, cap } = bucketOf(average, burst);
-    const state = stateOf(this.#credits, place, () => ({ left: cap, seen: this.#clock }));
-    state.left = Math.min(cap, state.left + this.#clock - state.seen);
-    state.seen = this.#clock;
-    if (state.left < cost) return false;
-    state.left -= cost;
-    return true;
+    return this.#takes(place, cost, cap, this.#clock);
   }
 
   /** nft_limit_eval() in net/netfilter/nft_limit.c. */
   nftLimit(place: MatchPlace, { average, burst }: LimitMatch): boolean {
     const cost = nftTokenOf(average);
-    const now = nanoseconds(this.#seconds);
-    const state = stateOf(this.#credits, place, () => ({ left: cost * burst, seen: now }));
-    state.left = Math.min(cost * burst, state.left + now - state.seen);
-    state.seen = now;
+    return this.#takes(place, cost, cost * burst, nanoseconds(this.#seconds));
+  }
+
+  /** A bucket of `cap` credits, which come with the clock; a packet takes `cost`. */
+  #takes(place: MatchPlace, cost: number, cap: number, clock: number): boolean {
+    const state = stateOf(this.#credits, place, () => ({ left: cap, seen: clock }));
+    state.left = Math.min(cap, state.left + clock - state.seen);
+    state.seen = clock;
     if (state.left < cost) return false;
     state.left -= cost;
     return true;
